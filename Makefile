@@ -1,0 +1,97 @@
+# The commands of this project; the README says when to use which.
+# Every target sets .venv up first, and at once if it is up already.
+
+PRESET ?= $(or $(VI_PRESET),default)
+export VI_PRESET := $(PRESET)
+
+BIN := .venv/bin
+LESSONS := $(sort $(wildcard notebooks/*.ipynb))
+EXECUTED := $(LESSONS:notebooks/%=build/lessons/%)
+SOURCES := $(shell find utils -name '*.py')
+# What an executed lesson depends on besides its code.
+SETTINGS := $(VI_PRESET)|$(VI_DATA)|$(VI_OFFLINE)|$(KERAS_BACKEND)
+
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test lab outputs mutants lock clean FORCE
+
+help:
+	@echo "make run                execute the lessons, build the site under build/site"
+	@echo "make run PRESET=full    the same in the long form (PRESET=smoke: the short one)"
+	@echo "make test               everything that CI runs"
+	@echo "make lab                open the lessons in JupyterLab"
+	@echo "make outputs            execute the lessons and keep the outputs in notebooks/"
+	@echo "make mutants            plant every listed fault, expect each to be caught"
+	@echo "make lock               renew requirements.lock from requirements.txt"
+	@echo "make clean              remove build/ and .venv/"
+
+run: build/site/index.html
+	@echo "The executed lessons: file://$(CURDIR)/build/site/index.html"
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lab: .venv/ready
+	$(BIN)/jupyter lab notebooks
+
+# Rewrites the committed notebooks: run it with the real data (VI_DATA, or the
+# network) and the default preset.
+outputs: $(EXECUTED)
+	$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --output-dir notebooks \
+	  --ClearMetadataPreprocessor.enabled=True \
+	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask='["tags","jupyter"]' \
+	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
+	  $(EXECUTED)
+
+mutants: .venv/ready
+	$(BIN)/python -m pytest tests/test_mutants.py -m "slow or not slow" -v
+
+lock: .venv/ready
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --no-annotate --upgrade requirements.txt --output-file requirements.lock
+
+clean:
+	rm -rf build .venv
+
+# --- set-up ---------------------------------------------------------------
+
+define FIND_PYTHON
+for python in "$(PYTHON)" python3.11 python3.12 python3.13 python3 python; do \
+  if [ -n "$$python" ] && "$$python" -c 'import sys, venv; \
+    sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; \
+  then break; fi; python=; \
+done; \
+if [ -z "$$python" ]; then \
+  echo "Python 3.11, 3.12 or 3.13 is needed and was not found." >&2; \
+  echo "Install one from https://www.python.org, or name it: make PYTHON=/path/to/python3.11" >&2; \
+  exit 1; \
+fi
+endef
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(FIND_PYTHON); echo "Setting up .venv with $$($$python --version): a few minutes, once."; \
+	"$$python" -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on \
+	  --requirement requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet \
+	  --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# --- execution and site ---------------------------------------------------
+
+build/settings: FORCE
+	@mkdir -p build
+	@echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' > $@
+
+build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
+	@mkdir -p $(@D)
+	@echo "$* (preset $(VI_PRESET))"
+	@$(BIN)/papermill --cwd notebooks --no-log-output --progress-bar \
+	  $< build/executing.ipynb && mv build/executing.ipynb $@
+
+build/site/index.html: $(EXECUTED) notebooks/index.md notebooks/conf.py README.md
+	@cp notebooks/index.md build/lessons/
+	@$(BIN)/sphinx-build -q -E -c notebooks build/lessons build/site

@@ -1,0 +1,35 @@
+from utils import vae
+
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def seeded_keras():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def images():
+    """64 byte images of 4x4 pixels, bright on the left."""
+    rng = np.random.default_rng(1)
+    brightness = np.linspace(220, 20, 4)
+    return rng.poisson(brightness, (64, 4, 4)).clip(0, 255).astype("uint8")
+
+
+@pytest.fixture
+def make_model():
+    def make(latent_dim=2, seed=3):
+        encoder = vae.dense_encoder((4, 4), latent_dim, (8,))
+        decoder = vae.dense_decoder(latent_dim, (4, 4), (8,))
+        model = vae.VAE(encoder, decoder, seed=seed)
+        model.compile(keras.optimizers.Adam(0.01))
+        return model
+
+    return make
+
+
+@pytest.fixture
+def model(make_model):
+    return make_model()

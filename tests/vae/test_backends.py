@@ -1,0 +1,29 @@
+"""The blocks name no backend: their tests pass on JAX as well."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is JAX already")
+def test_on_jax():
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
+
+
+def test_no_backend_is_named():
+    folder = Path(__file__).parents[2] / "utils" / "vae"
+    for path in folder.glob("*.py"):
+        for word in ("import tensorflow", "import jax", "import torch"):
+            assert word not in path.read_text(), f"{path.name} says {word!r}"

@@ -1,0 +1,68 @@
+from utils import vae
+from utils.vae.likelihoods import check_images
+
+import numpy as np
+import pytest
+from keras import ops
+from scipy import stats
+
+bernoulli = vae.Bernoulli()
+
+
+def test_log_prob_is_scipys_summed_over_pixels():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (5, 4, 3)).astype("float32")
+    x = rng.integers(0, 2, (5, 4, 3)).astype("float32")
+    expected = stats.bernoulli.logpmf(x, 1 / (1 + np.exp(-logits.astype("float64"))))
+    actual = ops.convert_to_numpy(bernoulli.log_prob(x, logits))
+    np.testing.assert_allclose(actual, expected.sum(axis=(1, 2)), rtol=1e-5)
+
+
+def test_log_prob_stays_finite_for_a_decoder_that_is_sure():
+    x = np.array([[[1.0, 0.0]]], dtype="float32")
+    right, wrong = 1000 * (2 * x - 1), 1000 * (1 - 2 * x)
+    assert float(bernoulli.log_prob(x, right)[0]) == 0.0
+    assert float(bernoulli.log_prob(x, wrong)[0]) == -2000.0
+
+
+@pytest.mark.parametrize("kind", ["bytes", "floats"])
+def test_binarization_is_binary_unbiased_and_anew_at_each_use(kind):
+    greys = np.array([0, 51, 128, 255], dtype="uint8")
+    images = np.broadcast_to(greys[:, None], (20_000, 4, 1))
+    images = ops.convert_to_tensor(
+        images if kind == "bytes" else (images / 255).astype("float32")
+    )
+    import keras
+
+    seed = keras.random.SeedGenerator(0)
+    first, second = (
+        ops.convert_to_numpy(bernoulli.observe(images, seed)) for _ in range(2)
+    )
+    assert set(np.unique(first)) == {0.0, 1.0}
+    assert (first != second).any()
+    p = greys / 255
+    error = np.sqrt(p * (1 - p) / 20_000)
+    assert np.all(np.abs(first.mean(axis=(0, 2)) - p) <= 5 * error)
+
+
+def test_mean_and_samples_agree():
+    logits = ops.convert_to_tensor(np.full((20_000, 1, 1), 0.4, dtype="float32"))
+    mean = float(bernoulli.mean(logits)[0, 0, 0])
+    draws = ops.convert_to_numpy(bernoulli.sample(logits, 1))
+    assert mean == pytest.approx(1 / (1 + np.exp(-0.4)), rel=1e-5)
+    assert abs(draws.mean() - mean) < 5 * np.sqrt(mean * (1 - mean) / 20_000)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 4, 5), "uint8"), r"\(N, 4, 4\)"),
+        (np.zeros((0, 4, 4), "uint8"), "at least 1"),
+        (np.full((2, 4, 4), 128.0), r"\[0, 1\]"),
+        (np.full((2, 4, 4), np.nan), r"\[0, 1\]"),
+        (np.full((2, 4, 4), -1), "bytes"),
+    ],
+)
+def test_bad_images_are_refused_with_the_remedy(images, message):
+    with pytest.raises(ValueError, match=message):
+        check_images(images, (4, 4))

@@ -1,0 +1,145 @@
+from utils import vae
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy import stats
+
+
+def by_hand(out):
+    """Reconstruction and KL of each image, from SciPy's densities."""
+    out = {k: ops.convert_to_numpy(v).astype("float64") for k, v in out.items()}
+    probability = 1 / (1 + np.exp(-out["decoded"]))
+    reconstruction = -stats.bernoulli.logpmf(out["x"], probability).sum(axis=(1, 2))
+    variance = np.exp(out["log_var"])
+    kl = 0.5 * (out["mean"] ** 2 + variance - 1 - np.log(variance)).sum(axis=1)
+    return reconstruction, kl
+
+
+def test_the_loss_is_summed_over_pixels_and_latents_and_averaged_over_images(
+    model, images
+):
+    out = model(images)
+    reconstruction, kl = by_hand(out)
+    loss = float(model.compute_loss(y_pred=out))
+    assert loss == pytest.approx((reconstruction + kl).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [64, 24])
+def test_loss_reconstruction_and_kl_add_up_also_over_uneven_batches(
+    model, images, batch_size
+):
+    history = model.fit(
+        images,
+        validation_data=(images[:40],),
+        batch_size=batch_size,
+        epochs=2,
+        verbose=0,
+    ).history
+    for prefix in ("", "val_"):
+        parts = [np.array(history[prefix + name]) for name in ("reconstruction", "kl")]
+        np.testing.assert_allclose(history[prefix + "loss"], sum(parts), rtol=1e-5)
+
+
+def test_evaluate_reports_what_the_formula_says(model, images):
+    many = np.repeat(images[:1], 20_000, axis=0)
+    report = model.evaluate(many, batch_size=20_000, verbose=0, return_dict=True)
+    reconstruction, kl = by_hand(model(many))
+    error = np.hypot(reconstruction.std(), reconstruction.std()) / np.sqrt(len(many))
+    assert abs(report["reconstruction"] - reconstruction.mean()) < 5 * error
+    assert report["kl"] == pytest.approx(kl.mean(), abs=5 * kl.std() / 100 + 1e-5)
+
+
+def test_evaluation_samples_too(model, images):
+    reports = [model.evaluate(images, verbose=0, return_dict=True) for _ in range(2)]
+    assert reports[0]["reconstruction"] != reports[1]["reconstruction"]
+    first, second = (
+        ops.convert_to_numpy(model(images, training=False)["z"]) for _ in "ab"
+    )
+    assert not np.allclose(first, second)
+
+
+def test_the_noise_of_the_model_has_the_encoders_standard_deviation(images, make_model):
+    model = make_model()
+    many = np.repeat(images[:1], 20_000, axis=0)
+    model.encoder.get_layer("log_var").kernel.assign(np.zeros((8, 2)))
+    model.encoder.get_layer("log_var").bias.assign([-2.0, 1.0])
+    out = {k: ops.convert_to_numpy(v) for k, v in model(many).items()}
+    noise = out["z"] - out["mean"]
+    np.testing.assert_allclose(noise.std(axis=0), np.exp([-1.0, 0.5]), rtol=0.03)
+
+
+def test_training_raises_the_bound(model, images):
+    history = model.fit(images, batch_size=16, epochs=30, verbose=0).history["loss"]
+    assert history[-1] < history[0] - 1
+
+
+def test_the_same_seed_gives_the_same_weights_twice(images, make_model):
+    weights = []
+    for _ in range(2):
+        keras.utils.set_random_seed(5)
+        model = make_model()
+        model.fit(images, batch_size=16, epochs=2, verbose=0)
+        weights.append(model.get_weights())
+    for first, second in zip(*weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_saved_model_loads_to_the_same_numbers(model, images, tmp_path):
+    model.fit(images, batch_size=16, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    expected, actual = (
+        m.evaluate(images, batch_size=16, verbose=0, return_dict=True)
+        for m in (model, loaded)
+    )
+    assert actual == pytest.approx(expected, rel=1e-6)
+    first, second = (
+        vae.log_likelihood(m, images, 5, verbose=0) for m in (model, loaded)
+    )
+    np.testing.assert_array_equal(first.per_image, second.per_image)
+
+
+def test_a_loaded_model_goes_on_training(model, images, tmp_path):
+    model.fit(images, batch_size=16, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    first, second = (
+        m.fit(images, batch_size=16, shuffle=False, verbose=0).history["loss"]
+        for m in (model, loaded)
+    )
+    assert first == pytest.approx(second, rel=1e-6)
+
+
+def test_regularization_of_layers_is_part_of_the_loss(images):
+    encoder = vae.dense_encoder((4, 4), 2, (8,))
+    head = keras.layers.Dense(16, kernel_regularizer=keras.regularizers.L2(1.0))
+    layers = [keras.Input((2,)), head, keras.layers.Reshape((4, 4))]
+    model = vae.VAE(encoder, keras.Sequential(layers), seed=0)
+    out = model(images)
+    kernel = ops.convert_to_numpy(head.kernel)
+    extra = float(model.compute_loss(y_pred=out)) - sum(by_hand(out)).mean()
+    assert extra == pytest.approx((kernel**2).sum(), rel=1e-3)
+
+
+def test_samples_and_reconstructions(model, images):
+    assert model.sample(7, seed=0).shape == (7, 4, 4)
+    np.testing.assert_array_equal(model.sample(3, seed=0), model.sample(3, seed=0))
+    assert set(np.unique(model.sample(50, draw=True, seed=0))) == {0.0, 1.0}
+    rebuilt = model.reconstruct(images)
+    assert rebuilt.shape == images.shape
+    assert 0 < rebuilt.min() < rebuilt.max() < 1
+
+
+def test_labels_and_weights_are_refused(model, images):
+    with pytest.raises(ValueError, match="without labels"):
+        model.fit(images, np.zeros(64), verbose=0)
+
+
+def test_parts_that_do_not_fit_are_refused():
+    encoder = vae.dense_encoder((4, 4), 2)
+    with pytest.raises(ValueError, match="one latent_dim for both"):
+        vae.VAE(encoder, vae.dense_decoder(3, (4, 4)))
+    with pytest.raises(ValueError, match="two outputs"):
+        vae.VAE(vae.dense_decoder(3, (4, 4)), vae.dense_decoder(3, (4, 4)))

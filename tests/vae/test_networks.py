@@ -1,0 +1,42 @@
+from utils import vae
+
+import numpy as np
+import pytest
+from keras import ops
+
+
+def test_shapes():
+    encoder = vae.dense_encoder((4, 6), 3, (8, 7))
+    mean, log_var = encoder(np.zeros((5, 4, 6), "float32"))
+    assert mean.shape == log_var.shape == (5, 3)
+    decoder = vae.dense_decoder(3, (4, 6), (7, 8))
+    assert decoder(np.zeros((5, 3), "float32")).shape == (5, 4, 6)
+
+
+def test_the_output_bias_starts_at_the_logit_of_the_mean_image():
+    mean_image = np.linspace(0.01, 0.99, 24).reshape(4, 6)
+    decoder = vae.dense_decoder(3, (4, 6), (8,), "tanh", mean_image=mean_image)
+    # tanh of nothing is nothing: what remains is the bias.
+    drawn = ops.convert_to_numpy(ops.sigmoid(decoder(np.zeros((1, 3), "float32"))))
+    np.testing.assert_allclose(drawn[0], mean_image, rtol=1e-5)
+
+
+def test_pixels_that_are_always_black_or_white_keep_a_finite_bias():
+    mean_image = np.array([[0.0, 1.0]])
+    decoder = vae.dense_decoder(2, (1, 2), (3,), mean_image=mean_image)
+    bias = ops.convert_to_numpy(decoder.get_layer("logits").bias)
+    assert np.all(np.isfinite(bias))
+    assert bias[0] < -5 < 5 < bias[1]
+
+
+@pytest.mark.parametrize(
+    ("mean_image", "message"),
+    [
+        (np.zeros((2, 2)), "shape"),
+        (np.full((4, 6), 33.0), "divide bytes by 255"),
+        (np.full((4, 6), np.nan), "must lie in"),
+    ],
+)
+def test_a_wrong_mean_image_is_refused(mean_image, message):
+    with pytest.raises(ValueError, match=message):
+        vae.dense_decoder(3, (4, 6), mean_image=mean_image)

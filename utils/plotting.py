@@ -1,0 +1,241 @@
+"""One style for all lessons, and the pictures that several of them draw.
+
+Every function takes arrays and an optional ``ax``, and returns labelled axes.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+# Okabe and Ito (2008): told apart by the colour-blind; ordered here so that
+# neighbours also differ in lightness, and with line styles for grey print.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000")
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+
+_notice = ""
+
+
+def use_style(notice=""):
+    """Set matplotlib up for a lesson.
+
+    Parameters
+    ----------
+    notice : str
+        A line that heads every figure drawn from here on, such as
+        ``dataset.notice``: which pictures do not show the real data.
+    """
+    global _notice
+    _notice = notice
+    cycle = plt.cycler(color=COLORS) + plt.cycler(linestyle=LINES)
+    plt.rcParams.update(
+        {
+            "axes.prop_cycle": cycle,
+            "axes.grid": True,
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "axes.titlesize": 12,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 90,
+            "figure.figsize": (7, 4),
+            "font.size": 12,
+            "grid.alpha": 0.3,
+            "image.cmap": "gray",
+            "legend.frameon": False,
+            "lines.linewidth": 2,
+        }
+    )
+
+
+def set_title(ax, title=""):
+    """Give axes a title, under the notice that `use_style` was told, if any."""
+    ax.set_title("\n".join(part for part in (_notice, title) if part))
+    return ax
+
+
+def image_grid(images, num_columns=10, *, title="", ax=None):
+    """Images side by side, row after row.
+
+    Parameters
+    ----------
+    images : array, shape (N, height, width) or (N, height, width, 3)
+        Bytes 0 to 255, or floats in [0, 1].
+    num_columns : int
+        Images in a row.
+    title : str
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If `images` has another shape, or no image.
+    """
+    images = _as_images(images)
+    rows = -(-len(images) // num_columns)
+    missing = rows * num_columns - len(images)
+    blank = np.ones((missing, *images.shape[1:]), images.dtype)
+    # A white line between neighbours keeps light images apart.
+    padding = [(0, 0), (0, 1), (0, 1)] + [(0, 0)] * (images.ndim - 3)
+    tiles = np.pad(np.concatenate([images, blank]), padding, constant_values=1)
+    tiles = tiles.reshape(rows, num_columns, *tiles.shape[1:])
+    canvas = np.concatenate(np.concatenate(tiles, axis=1), axis=1)[:-1, :-1]
+    if ax is None:
+        width = min(7.0, 0.7 * num_columns)
+        ax = plt.subplots(figsize=(width, width * rows / num_columns + 0.6))[1]
+    ax.imshow(canvas, vmin=0, vmax=1, interpolation="nearest")
+    ax.set_axis_off()
+    return set_title(ax, title)
+
+
+def latent_scatter(z, labels, *, title="", ax=None):
+    """Points of a two-dimensional latent space, coloured and marked by class.
+
+    Parameters
+    ----------
+    z : array, shape (N, 2)
+    labels : array of int, shape (N,)
+    title : str
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If `z` is not a list of pairs, or `labels` has another length.
+    """
+    z, labels = np.asarray(z), np.asarray(labels)
+    if z.ndim != 2 or z.shape[1] != 2 or labels.shape != z.shape[:1]:
+        raise ValueError(
+            "z must have shape (N, 2) and labels shape (N,), but they have "
+            f"{z.shape} and {labels.shape}: choose two latent variables."
+        )
+    ax = plt.subplots(figsize=(7, 6))[1] if ax is None else ax
+    classes = np.unique(labels)
+    colors = plt.get_cmap("turbo")(np.linspace(0.05, 0.95, len(classes)))
+    for index, name in enumerate(classes):
+        points = z[labels == name]
+        marker = MARKERS[index % len(MARKERS)]
+        ax.scatter(*points.T, s=9, alpha=0.6, color=colors[index], marker=marker)
+        center = np.median(points, axis=0)
+        ax.annotate(
+            str(name),
+            center,
+            weight="bold",
+            size=13,
+            ha="center",
+            va="center",
+            bbox={"boxstyle": "circle,pad=0.2", "fc": "white", "alpha": 0.8},
+        )
+    ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
+    return set_title(ax, title)
+
+
+def latent_manifold(images, z1, z2, *, title="", ax=None):
+    """Decoded images at the points of a grid in a two-dimensional latent space.
+
+    Parameters
+    ----------
+    images : array, shape (len(z2) * len(z1), height, width)
+        Decoded from the grid, `z1` running fastest, `z2` upwards.
+    z1, z2 : array, shape (columns,) and (rows,)
+        Coordinates of the grid, ascending.
+    title : str
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If there are not ``len(z1) * len(z2)`` images.
+    """
+    images = _as_images(images)
+    if len(images) != len(z1) * len(z2):
+        raise ValueError(
+            f"images holds {len(images)}, but a grid of {len(z2)} rows and "
+            f"{len(z1)} columns needs {len(z1) * len(z2)}."
+        )
+    tiles = images.reshape(len(z2), len(z1), *images.shape[1:])[::-1]
+    canvas = np.concatenate(np.concatenate(tiles, axis=1), axis=1)
+    ax = plt.subplots(figsize=(7, 7))[1] if ax is None else ax
+    ax.imshow(canvas, vmin=0, vmax=1, extent=(0, len(z1), 0, len(z2)))
+    ax.grid(visible=False)
+    for axis, values in ((ax.xaxis, z1), (ax.yaxis, z2)):
+        shown = np.unique(np.linspace(0, len(values) - 1, 5).round().astype(int))
+        axis.set_ticks(shown + 0.5, [f"{values[i]:.1f}" for i in shown])
+    ax.set(xlabel="$z_1$", ylabel="$z_2$")
+    return set_title(ax, title)
+
+
+def training_curves(history, *, ylabel="nats per image", title="", ax=None):
+    """What a model reported after each epoch.
+
+    Parameters
+    ----------
+    history : dict of str to sequence of float
+        As in ``model.fit(...).history``; ``val_loss`` is drawn in the colour of
+        ``loss``, dashed.
+    ylabel, title : str
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = plt.subplots()[1] if ax is None else ax
+    names = [name for name in history if not name.startswith("val_")]
+    for name, color in zip(names, COLORS, strict=False):
+        for key, line in ((name, "-"), (f"val_{name}", "--")):
+            if key in history:
+                epochs = np.arange(1, len(history[key]) + 1)
+                label = key.replace("val_", "validation ")
+                marker = "o" if len(epochs) == 1 else None
+                ax.plot(
+                    epochs, history[key], line, color=color, label=label, marker=marker
+                )
+    ax.set(xlabel="epoch", ylabel=ylabel)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend()
+    return set_title(ax, title)
+
+
+def densities(x, curves, *, xlabel="x", ylabel="density", title="", ax=None):
+    """Densities, or other functions of one variable, over a common axis.
+
+    Parameters
+    ----------
+    x : array, shape (N,)
+    curves : dict of str to array, shape (N,)
+        Label and values of each curve.
+    xlabel, ylabel, title : str
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = plt.subplots()[1] if ax is None else ax
+    for label, values in curves.items():
+        ax.plot(x, values, label=label)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    return set_title(ax, title)
+
+
+def _as_images(images):
+    images = np.asarray(images)
+    colors = images.shape[3:]
+    if images.ndim < 3 or not len(images) or colors not in ((), (3,)):
+        raise ValueError(
+            "images must have shape (N, height, width) or (N, height, width, 3) "
+            f"with N at least 1, but has {images.shape}."
+        )
+    return images / 255 if images.dtype == np.uint8 else images

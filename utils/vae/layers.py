@@ -1,0 +1,82 @@
+"""Layers and formulas that every variational autoencoder is made of."""
+
+import keras
+from keras import ops
+
+
+class SavedSeed:
+    """Mix-in that saves the state of ``seed_generator``, which Keras leaves out.
+
+    Without it a loaded model would start its random numbers from the beginning,
+    and resumed training would use the same noise twice.
+    """
+
+    def save_own_variables(self, store):
+        store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store):
+        self.seed_generator.state.assign(store["seed_state"])
+
+
+@keras.saving.register_keras_serializable(package="utils.vae")
+class Sampling(SavedSeed, keras.layers.Layer):
+    """Draw a latent vector from a diagonal Gaussian by reparameterization.
+
+    Implements eq. (4.4): z = mean + exp(log_var / 2) * noise with noise from
+    N(0, I), so that gradients reach the mean and the log-variance.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Seed of the layer's own generator; fresh entropy if left out.
+
+    Notes
+    -----
+    Called on a pair ``(mean, log_var)``, each of shape (batch, latent_dim), it
+    returns latent vectors of the same shape, anew at every call, in training
+    and in evaluation alike. Source: Kingma and Welling (2014), section 2.4.
+    """
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = self.seed_generator.get_config()["seed"]
+
+    def call(self, inputs):
+        mean, log_var = inputs
+        noise = keras.random.normal(
+            ops.shape(mean), dtype=mean.dtype, seed=self.seed_generator
+        )
+        return mean + ops.exp(0.5 * log_var) * noise
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+def gaussian_kl(mean, log_var):
+    """KL divergence from N(mean, diag(exp(log_var))) to N(0, I).
+
+    Implements eq. (4.7).
+
+    Parameters
+    ----------
+    mean, log_var : array-like, shape (batch, latent_dim)
+        Mean and logarithm of the variance of the approximate posterior.
+
+    Returns
+    -------
+    tensor, shape (batch,)
+        Nats per image: a sum over the latent variables, never a mean.
+
+    Examples
+    --------
+    >>> float(gaussian_kl([[1.0, 2.0]], [[0.0, 0.0]])[0])
+    2.5
+    """
+    # Sums over latent variables in full precision, whatever the layers compute in.
+    mean, log_var = (ops.cast(a, keras.config.floatx()) for a in (mean, log_var))
+    terms = ops.square(mean) + ops.expm1(log_var) - log_var
+    return 0.5 * ops.sum(terms, axis=-1)
