@@ -39,11 +39,8 @@ lab: .venv/ready
 # Rewrites the committed notebooks: run it with the real data (VI_DATA, or the
 # network) and the default preset.
 outputs: $(EXECUTED)
-	$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --output-dir notebooks \
-	  --ClearMetadataPreprocessor.enabled=True \
-	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask='["tags","jupyter"]' \
-	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
-	  $(EXECUTED)
+	cp $(EXECUTED) notebooks/
+	touch $(EXECUTED)
 
 mutants: .venv/ready
 	$(BIN)/python -m pytest tests/test_mutants.py -m "slow or not slow" -v
@@ -78,6 +75,9 @@ endef
 	  --requirement requirements.lock
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	  --no-deps --no-build-isolation --editable .
+	@# Kernels warn of unencrypted TCP at every start; here it stays on this machine.
+	@mkdir -p .venv/etc/ipython && echo 'c.Application.log_level = 40' \
+	  > .venv/etc/ipython/ipython_kernel_config.py
 	@touch $@
 
 # --- execution and site ---------------------------------------------------
@@ -90,8 +90,18 @@ build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 	@mkdir -p $(@D)
 	@echo "$* (preset $(VI_PRESET))"
 	@$(BIN)/papermill --cwd notebooks --no-log-output --progress-bar \
-	  $< build/executing.ipynb && mv build/executing.ipynb $@
+	  $< build/executing.ipynb || { rm -f build/executing.ipynb; exit 1; }
+	@# Keep of each progress bar its end, of the metadata what a reader needs.
+	@$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --stdout \
+	  --CoalesceStreamsPreprocessor.enabled=True \
+	  --ClearMetadataPreprocessor.enabled=True \
+	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask='["tags", "jupyter"]' \
+	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask='["kernelspec"]' \
+	  build/executing.ipynb > build/executed.ipynb
+	@rm build/executing.ipynb && mv build/executed.ipynb $@
 
 build/site/index.html: $(EXECUTED) notebooks/index.md notebooks/conf.py README.md
 	@cp notebooks/index.md build/lessons/
-	@$(BIN)/sphinx-build -q -E -c notebooks build/lessons build/site
+	@sed -e '/<!-- end of start page -->/,$$d' -e 's#](notebooks/#](#' README.md \
+	  > build/lessons/start.md
+	@$(BIN)/sphinx-build -q -E -W -c notebooks build/lessons build/site

@@ -6,6 +6,7 @@ project_copyright = f"2026, {author}"
 
 extensions = ["myst_nb"]
 myst_enable_extensions = ["amsmath", "dollarmath"]
+exclude_patterns = ["start.md"]  # the top of the README, included by index.md
 # `make run` has executed the lessons already.
 nb_execution_mode = "off"
 myst_heading_anchors = 3
@@ -18,3 +19,12 @@ html_theme_options = {
 }
 html_show_sourcelink = False
 mathjax3_config = {"tex": {"tags": "none"}}
+
+
+def setup(app):
+    """Lead links to the README, which is no page of the site, to the start page."""
+
+    def relink(app, name, source):
+        source[0] = source[0].replace("](../README.md)", "](index.md)")
+
+    app.connect("source-read", relink)

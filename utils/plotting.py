@@ -5,6 +5,7 @@ Every function takes arrays and an optional ``ax``, and returns labelled axes.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito (2008): told apart by the colour-blind; ordered here so that
 # neighbours also differ in lightness, and with line styles for grey print.
@@ -121,7 +122,7 @@ def latent_scatter(z, labels, *, title="", ax=None):
     for index, name in enumerate(classes):
         points = z[labels == name]
         marker = MARKERS[index % len(MARKERS)]
-        ax.scatter(*points.T, s=9, alpha=0.6, color=colors[index], marker=marker)
+        ax.scatter(*points.T, s=12, alpha=0.7, color=colors[index], marker=marker)
         center = np.median(points, axis=0)
         ax.annotate(
             str(name),
@@ -192,6 +193,7 @@ def training_curves(history, *, ylabel="nats per image", title="", ax=None):
     """
     ax = plt.subplots()[1] if ax is None else ax
     names = [name for name in history if not name.startswith("val_")]
+    names.sort(key=lambda name: name != "loss")  # the loss first
     for name, color in zip(names, COLORS, strict=False):
         for key, line in ((name, "-"), (f"val_{name}", "--")):
             if key in history:
@@ -202,8 +204,8 @@ def training_curves(history, *, ylabel="nats per image", title="", ax=None):
                     epochs, history[key], line, color=color, label=label, marker=marker
                 )
     ax.set(xlabel="epoch", ylabel=ylabel)
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend()
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(ncols=len(names), fontsize="small")
     return set_title(ax, title)
 
 

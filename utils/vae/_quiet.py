@@ -1,10 +1,12 @@
 """Import Keras without TensorFlow's greeting on stderr.
 
 Its C++ libraries greet before any setting can stop them, and a notebook would
-keep the greeting for ever. Warnings and errors are passed on.
+keep the greeting for ever. Warnings and errors are passed on, but for one:
+TensorFlow takes a lesson with several models for a loop that compiles anew.
 """
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -30,5 +32,11 @@ def _without_greeting():
             os.close(stderr)
 
 
+def _is_no_false_alarm(record):
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
 with _without_greeting():
     import keras  # noqa: F401
+
+logging.getLogger("tensorflow").addFilter(_is_no_false_alarm)

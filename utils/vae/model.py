@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from .layers import SavedSeed, Sampling, gaussian_kl
+from .layers import Sampling, SavedSeed, gaussian_kl
 from .likelihoods import Bernoulli, check_images
 
 

@@ -1,0 +1,141 @@
+from utils import checks
+from utils.checks import CheckError, check, ledger
+
+import numpy as np
+import pytest
+import sympy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+@pytest.fixture(autouse=True)
+def empty_ledger(monkeypatch):
+    monkeypatch.setattr(checks, "_ledger", {})
+
+
+def test_a_check_prints_one_line_and_enters_the_ledger(capsys):
+    check("4.7", "sum of integers", sum(range(101)), 100 * 101 / 2)
+    assert capsys.readouterr().out == "✓ (4.7) sum of integers: |Δ| = 0.0e+00\n"
+    (entry,) = ledger()
+    assert (entry.number, entry.method, entry.gap) == ("4.7", "numbers", 0.0)
+
+
+def test_a_wrong_equation_raises_with_number_both_sides_and_gap():
+    with pytest.raises(CheckError) as caught:
+        check("4.7", "sum of integers", 5051.0, 5050.0)
+    for part in ("(4.7)", "sum of integers", "5051.0", "5050.0", "1.000e+00"):
+        assert part in str(caught.value)
+    with pytest.raises(CheckError, match="empty"):
+        ledger()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    right=st.floats(1e-6, 1e6),
+    relative_gap=st.floats(-0.5, 0.5),
+    rtol=st.floats(1e-9, 1.0),
+)
+def test_what_passes_agrees_and_could_have_failed(right, relative_gap, rtol):
+    """Whatever the tolerance, a gap of 1 % or more never passes."""
+    left = right * (1 + relative_gap)
+    try:
+        check("1.1", "property", left, right, rtol=rtol)
+    except CheckError:
+        return
+    assert abs(left - right) <= rtol * right * (1 + 1e-9)
+    assert abs(relative_gap) < 0.0101
+    assert rtol < 0.0101
+
+
+@pytest.mark.parametrize(
+    "tolerance", [{"rtol": 0.011}, {"atol": 0.06}, {"rtol": 0.005, "atol": 0.04}]
+)
+def test_a_tolerance_that_hides_one_percent_is_refused(tolerance):
+    with pytest.raises(CheckError, match="cannot fail"):
+        check("4.7", "too tolerant", 5.0, 5.0, **tolerance)
+
+
+def test_every_element_of_an_array_must_be_able_to_fail():
+    with pytest.raises(CheckError, match="cannot fail"):
+        check("4.7", "small elements hide", [100.0, 0.5], [100.0, 0.5], atol=0.1)
+    check("4.7", "zeros count by the largest", [1.0, 0.0], [1.0, 0.0])
+
+
+def test_zero_needs_a_stated_resolution():
+    with pytest.raises(CheckError, match="state the resolution"):
+        check("4.7", "zero", 0.0, 0.0)
+    check("4.7", "zero", 1e-12, 0.0, atol=1e-9, resolution=1e-6)
+    with pytest.raises(CheckError, match="off by 1e-12"):
+        check("4.7", "zero", 0.0, 0.0, atol=1e-9, resolution=1e-12)
+
+
+def test_one_wrong_element_is_found():
+    left = np.arange(1.0, 7.0).reshape(2, 3)
+    wrong = left.copy()
+    wrong[1, 1] *= 1.001
+    with pytest.raises(CheckError, match=r"1\.998e-03|2\.00\de-03|5\.0+e-03"):
+        check("4.7", "array", left, wrong)
+
+
+def test_monte_carlo_agrees_within_five_standard_errors(capsys):
+    check("4.1", "mean", 1.004, 1.0, standard_error=0.001)
+    assert "✓ (4.1)" in capsys.readouterr().out
+    with pytest.raises(CheckError, match=r"one standard error 1\.000e-03"):
+        check("4.1", "mean", 1.006, 1.0, standard_error=0.001)
+
+
+def test_a_monte_carlo_error_must_meet_its_resolution():
+    with pytest.raises(CheckError, match="draw more samples"):
+        check("4.1", "noisy", 1.0, 1.0, standard_error=0.003)
+    check("4.1", "noisy, said so", 1.0, 1.0, standard_error=0.003, resolution=0.02)
+    with pytest.raises(ValueError, match="positive and finite"):
+        check("4.1", "no error", 1.0, 1.0, standard_error=0.0)
+
+
+def test_each_element_of_a_monte_carlo_array_has_its_own_error():
+    with pytest.raises(CheckError):
+        check("4.1", "two", [1.0, 2.0], [1.0, 2.05], standard_error=[1e-3, 1e-3])
+
+
+def test_symbolic_sides():
+    x = sympy.Symbol("x")
+    check("2.1", "binomial", (x + 1) ** 2, x**2 + 2 * x + 1)
+    assert ledger()[0].method == "symbolic"
+    with pytest.raises(CheckError, match="left - right = x"):
+        check("2.1", "wrong", (x + 1) ** 2 + x, x**2 + 2 * x + 1)
+    y = sympy.Function("y")(x)
+    check("2.2", "product rule", (x * y).diff(x), y + x * y.diff(x))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("seven", "x", 1.0, 1.0), "'4.7'"),
+        (("4.7", "", 1.0, 1.0), "statement"),
+        (("4.7", "x", [1.0, 2.0], [1.0]), "one shape"),
+        (("4.7", "x", [1.0, 2.0], 1.5), "one shape"),
+        (("4.7", "x", np.nan, np.nan), "not finite"),
+        (("4.7", "x", np.inf, np.inf), "not finite"),
+        (("4.7", "x", [], []), "empty"),
+    ],
+)
+def test_bad_input(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        check(*arguments)
+
+
+def test_one_object_is_not_two_sides():
+    values = np.ones(3)
+    with pytest.raises(ValueError, match="different computations"):
+        check("4.7", "itself", values, values)
+
+
+def test_the_ledger_is_a_table_in_the_order_of_the_equations():
+    for number in ("4.10", "4.2", "4.2"):
+        check(number, "a < b", 1.0, 1.0)
+    table = ledger()
+    assert [entry.number for entry in table] == ["4.2", "4.10"]
+    page = table._repr_html_()
+    assert page.count("<tr>") == 3
+    assert "a &lt; b" in page
+    assert "(4.10) a < b" in repr(table)

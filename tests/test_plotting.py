@@ -1,0 +1,112 @@
+from utils import plotting
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def style():
+    plotting.use_style()
+    yield
+    plotting.use_style()
+
+
+def canvas(ax):
+    return np.asarray(ax.images[0].get_array())
+
+
+IMAGES = np.arange(6, dtype="uint8")[:, None, None] * np.ones((6, 4, 3), "uint8") * 40
+
+
+def test_image_grid_puts_images_row_after_row():
+    picture = canvas(plotting.image_grid(IMAGES, 3))
+    assert picture.shape == (2 * 5 - 1, 3 * 4 - 1)
+    for index in range(6):
+        row, column = divmod(index, 3)
+        tile = picture[row * 5 : row * 5 + 4, column * 4 : column * 4 + 3]
+        np.testing.assert_allclose(tile, index * 40 / 255)
+
+
+def test_image_grid_fills_the_last_row_and_takes_colour():
+    colour = np.repeat(IMAGES[..., None], 3, axis=-1)
+    picture = canvas(plotting.image_grid(colour, 4))
+    assert picture.shape == (2 * 5 - 1, 4 * 4 - 1, 3)
+    assert np.all(picture[5:, 8:] == 1)
+
+
+def test_the_manifold_runs_upwards():
+    images = np.arange(6)[:, None, None] * np.ones((6, 2, 2)) / 6
+    ax = plotting.latent_manifold(images, [-1.0, 0.0, 1.0], [-2.0, 2.0])
+    picture = canvas(ax)
+    np.testing.assert_allclose(picture[-1], np.repeat([0, 1, 2], 2) / 6)
+    np.testing.assert_allclose(picture[0], np.repeat([3, 4, 5], 2) / 6)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["-1.0", "0.0", "1.0"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("$z_1$", "$z_2$")
+
+
+def test_scatter_marks_and_names_each_class():
+    z, labels = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 3
+    ax = plotting.latent_scatter(z, labels)
+    assert sorted(t.get_text() for t in ax.texts) == ["0", "1", "2"]
+    assert sum(len(c.get_offsets()) for c in ax.collections) == 30
+    assert ax.get_xlabel() == "$z_1$"
+
+
+def test_curves_pair_training_with_validation():
+    history = {"loss": [3.0, 2.0], "kl": [1.0, 1.0], "val_loss": [3.5, 2.5]}
+    ax = plotting.training_curves(history)
+    lines = {line.get_label(): line for line in ax.lines}
+    assert list(lines) == ["loss", "validation loss", "kl"]
+    assert lines["loss"].get_color() == lines["validation loss"].get_color()
+    assert list(lines["kl"].get_xdata()) == [1, 2]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "nats per image")
+
+
+def test_densities_label_their_curves():
+    ax = plotting.densities([0, 1], {"p": [1, 2], "q": [2, 1]}, xlabel="z")
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["p", "q"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("z", "density")
+    styles = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
+    assert len(styles) == 2
+
+
+DRAWINGS = [
+    lambda **options: plotting.image_grid(IMAGES, **options),
+    lambda **options: plotting.latent_scatter(np.zeros((2, 2)), [0, 1], **options),
+    lambda **options: plotting.latent_manifold(IMAGES, [0, 1, 2], [0, 1], **options),
+    lambda **options: plotting.training_curves({"loss": [1.0]}, **options),
+    lambda **options: plotting.densities([0, 1], {"p": [0, 1]}, **options),
+]
+
+
+@pytest.mark.parametrize("draw", DRAWINGS)
+def test_the_notice_heads_every_figure(draw):
+    plotting.use_style("STAND-IN DATA, not MNIST")
+    assert draw(title="t").get_title() == "STAND-IN DATA, not MNIST\nt"
+
+
+@pytest.mark.parametrize("draw", DRAWINGS)
+def test_figures_go_into_the_axes_they_are_given(draw):
+    ax = plt.subplots()[1]
+    assert draw(ax=ax) is ax
+    assert len(plt.get_fignums()) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plotting.image_grid(np.zeros((2, 3))), r"\(N, height, width\)"),
+        (lambda: plotting.image_grid(np.zeros((0, 3, 3))), "at least 1"),
+        (
+            lambda: plotting.image_grid(np.zeros((2, 3, 3, 4))),
+            r"\(N, height, width, 3\)",
+        ),
+        (lambda: plotting.latent_scatter(np.zeros((2, 3)), [0, 1]), r"\(N, 2\)"),
+        (lambda: plotting.latent_scatter(np.zeros((2, 2)), [0]), "labels"),
+        (lambda: plotting.latent_manifold(IMAGES, [0, 1], [0, 1]), "needs 4"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,47 @@
+import subprocess
+import sys
+
+from utils.presets import Preset, get_preset
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("value", "chosen"),
+    [("smoke", 1), ("default", 2), ("full", 3), ("", 2), (None, 2)],
+)
+def test_the_environment_chooses_the_value_of_a_knob(monkeypatch, value, chosen):
+    if value is None:
+        monkeypatch.delenv("VI_PRESET", raising=False)
+    else:
+        monkeypatch.setenv("VI_PRESET", value)
+    assert get_preset()(smoke=1, default=2, full=3) == chosen
+
+
+def test_another_value_is_refused_with_the_valid_ones(monkeypatch):
+    monkeypatch.setenv("VI_PRESET", "fast")
+    with pytest.raises(ValueError, match=r"'fast'.*smoke, default, full"):
+        get_preset()
+
+
+def test_a_knob_states_all_three_values():
+    with pytest.raises(TypeError):
+        Preset("smoke")(smoke=1, default=2)
+
+
+def test_importing_the_package_loads_no_keras():
+    code = (
+        "import sys, utils.checks, utils.presets, utils.plotting, utils.datasets;"
+        "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_the_vae_blocks_leaves_stderr_empty():
+    run = subprocess.run(
+        [sys.executable, "-c", "import utils.vae"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert run.stderr == ""
