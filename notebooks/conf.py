@@ -12,10 +12,12 @@ nb_execution_mode = "off"
 myst_heading_anchors = 3
 
 html_theme = "pydata_sphinx_theme"
-html_title = project
+html_title = "Variational inference"
+html_sidebars = {"**": []}  # the lessons are in the top bar; code needs the width
 html_theme_options = {
+    "header_dropdown_text": "More lessons",
+    "header_links_before_dropdown": 2,
     "secondary_sidebar_items": ["page-toc"],
-    "navigation_with_keys": True,
 }
 html_show_sourcelink = False
 mathjax3_config = {"tex": {"tags": "none"}}

@@ -22,7 +22,7 @@ def parameters():
         yield pytest.param(mutant, id=name, marks=marks)
 
 
-@pytest.mark.parametrize("mutant", parameters())
+@pytest.mark.parametrize("mutant", list(parameters()))
 def test_a_planted_fault_is_caught(mutant, tmp_path):
     for folder in ("utils", "tests", "notebooks"):
         shutil.copytree(ROOT / folder, tmp_path / folder)

@@ -63,6 +63,9 @@ def test_the_error_bars_are_honest(narrow, binary):
     assert score.monte_carlo_error == pytest.approx(total)
     error = score.per_image.std(ddof=1) / len(many) ** 0.5
     assert score.standard_error == pytest.approx(error)
+    missing = (np.repeat(integrated(narrow, binary), repeats) - score.per_image).mean()
+    assert abs(score.shortfall - missing) < 5 * score.monte_carlo_error + 1e-4
+    assert score.shortfall > 2 * score.monte_carlo_error, "too small to be seen"
 
 
 @pytest.mark.parametrize("num_samples", [1, 7, 5003])

@@ -28,6 +28,10 @@ class LogLikelihood:
         samples (delta method).
     monte_carlo_error : float
         Of the mean, from the importance samples alone.
+    shortfall : float
+        Nats by which the mean falls short of the true log-likelihood, about: the
+        logarithm of a noisy average is too small (eq. 4.12). A lower bound
+        where few samples carry the weight.
     num_samples : int
         Importance samples per image.
     """
@@ -48,11 +52,16 @@ class LogLikelihood:
     def monte_carlo_error(self):
         return float(np.linalg.norm(self.per_image_error) / len(self.per_image))
 
+    @property
+    def shortfall(self):
+        return float((self.per_image_error**2).mean() / 2)
+
     def __str__(self):
         return (
-            f"log p(x) = {self.mean:.2f} ± {self.standard_error:.2f} nats per image "
-            f"({len(self.per_image):,} images, {self.num_samples:,} samples each, "
-            f"Monte Carlo error {self.monte_carlo_error:.3f})"
+            f"log p(x) ≥ {self.mean:.2f} ± {self.standard_error:.2f} nats per image "
+            f"({len(self.per_image):,} images, {self.num_samples:,} samples each;\n"
+            f"Monte Carlo error {self.monte_carlo_error:.3f}, "
+            f"short by about {self.shortfall:.2f})"
         )
 
 

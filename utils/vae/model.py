@@ -105,14 +105,16 @@ class VAE(SavedSeed, keras.Model):
         z = keras.random.normal((num_samples, self.latent_dim), seed=seed)
         return self._picture(self.decoder(z), draw, seed)
 
-    def reconstruct(self, images, *, draw=False, seed=None):
+    def reconstruct(self, images, *, draw=False):
         """Send images through the encoder, one latent draw, and the decoder.
+
+        The draw is a new one at each call, and so is the binarization.
 
         Parameters
         ----------
         images : array, shape (N, *image_shape)
             Bytes, or floats in [0, 1].
-        draw, seed
+        draw : bool
             As for `sample`.
 
         Returns
@@ -121,7 +123,7 @@ class VAE(SavedSeed, keras.Model):
             In [0, 1].
         """
         decoded = self(check_images(images, self.encoder.input_shape[1:]))["decoded"]
-        return self._picture(decoded, draw, keras.random.SeedGenerator(seed))
+        return self._picture(decoded, draw, self.seed_generator)
 
     def _picture(self, decoded, draw, seed):
         if draw:
