@@ -118,7 +118,8 @@ def latent_scatter(z, labels, *, title="", ax=None):
         )
     ax = plt.subplots(figsize=(7, 6))[1] if ax is None else ax
     classes = np.unique(labels)
-    colors = plt.get_cmap("turbo")(np.linspace(0.05, 0.95, len(classes)))
+    # Viridis keeps its order in grey and for the colour-blind; markers help both.
+    colors = plt.get_cmap("viridis")(np.linspace(0, 0.95, len(classes)))
     for index, name in enumerate(classes):
         points = z[labels == name]
         marker = MARKERS[index % len(MARKERS)]

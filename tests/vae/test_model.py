@@ -137,6 +137,13 @@ def test_labels_and_weights_are_refused(model, images):
         model.fit(images, np.zeros(64), verbose=0)
 
 
+def test_images_that_are_no_probabilities_are_refused(model, images):
+    with pytest.raises(ValueError, match=r"floats in \[0, 1\]"):
+        model.fit(images.astype("float32"), verbose=0)
+    with pytest.raises(ValueError, match=r"\(N, 4, 4\)"):
+        model.fit(images[..., None], verbose=0)
+
+
 def test_parts_that_do_not_fit_are_refused():
     encoder = vae.dense_encoder((4, 4), 2)
     with pytest.raises(ValueError, match="one latent_dim for both"):

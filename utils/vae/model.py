@@ -1,6 +1,7 @@
 """The variational autoencoder as a Keras model."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from .layers import Sampling, SavedSeed, gaussian_kl
@@ -71,6 +72,26 @@ class VAE(SavedSeed, keras.Model):
             "z": z,
             "decoded": self.decoder(z),
         }
+
+    def fit(self, x=None, *args, **kwargs):
+        """Train on images, as ``keras.Model.fit`` does.
+
+        Parameters
+        ----------
+        x : array, shape (N, *image_shape), or any other data that Keras takes
+            Bytes 0 to 255, or floats in [0, 1].
+        *args, **kwargs
+            As for ``keras.Model.fit``.
+
+        Raises
+        ------
+        ValueError
+            If `x` is an array of another shape, or neither bytes nor in [0, 1];
+            if labels or sample weights are given.
+        """
+        if isinstance(x, np.ndarray):
+            check_images(x, self.encoder.input_shape[1:])
+        return super().fit(x, *args, **kwargs)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
