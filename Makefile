@@ -89,7 +89,7 @@ build/settings: FORCE
 build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 	@mkdir -p $(@D)
 	@echo "$* (preset $(VI_PRESET))"
-	@$(BIN)/papermill --cwd notebooks --no-log-output --progress-bar \
+	@$(BIN)/papermill --cwd notebooks --log-output --progress-bar \
 	  $< build/executing.ipynb || { rm -f build/executing.ipynb; exit 1; }
 	@# Keep of each progress bar its end, of the metadata what a reader needs.
 	@$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --stdout \
