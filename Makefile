@@ -34,7 +34,7 @@ test: .venv/ready
 	$(BIN)/python -m pytest
 
 lab: .venv/ready
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
 
 # Rewrites the committed notebooks: run it with the real data (VI_DATA, or the
 # network) and the default preset.
@@ -89,7 +89,8 @@ build/settings: FORCE
 build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 	@mkdir -p $(@D)
 	@echo "$* (preset $(VI_PRESET))"
-	@$(BIN)/papermill --cwd notebooks --log-output --progress-bar \
+	@trap 'rm -f build/executing.ipynb; exit 1' INT TERM; \
+	$(BIN)/papermill --cwd notebooks --log-output --progress-bar \
 	  $< build/executing.ipynb || { rm -f build/executing.ipynb; exit 1; }
 	@# Keep of each progress bar its end, of the metadata what a reader needs.
 	@$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --stdout \
