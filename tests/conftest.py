@@ -1,11 +1,8 @@
 """The suite runs lessons in their short form, and never uses the network."""
 
 import os
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
 
 # Notebook kernels inherit these.
 os.environ["VI_PRESET"] = "smoke"
