@@ -20,10 +20,10 @@ def images():
 
 @pytest.fixture
 def make_model():
-    def make(latent_dim=2, seed=3):
+    def make(latent_dim=2, seed=3, **settings):
         encoder = vae.dense_encoder((4, 4), latent_dim, (8,))
         decoder = vae.dense_decoder(latent_dim, (4, 4), (8,))
-        model = vae.VAE(encoder, decoder, seed=seed)
+        model = vae.VAE(encoder, decoder, seed=seed, **settings)
         model.compile(keras.optimizers.Adam(0.01))
         return model
 

@@ -111,3 +111,23 @@ def test_bad_arguments(model, images, arguments, message):
 def test_bad_images(model):
     with pytest.raises(ValueError, match="images"):
         vae.log_likelihood(model, np.full((2, 4, 4), 200.0))
+
+
+def test_active_units_are_those_whose_mean_moves(model, images):
+    for name in ("mean", "log_var"):
+        model.encoder.get_layer(name).kernel.assign(np.zeros((8, 2)))
+    assert vae.active_units(model, images).tolist() == [False, False]
+    kernel = np.zeros((8, 2))
+    kernel[:, 1] = np.random.default_rng(0).normal(0, 3, 8)
+    model.encoder.get_layer("mean").kernel.assign(kernel)
+    assert vae.active_units(model, images).tolist() == [False, True]
+    assert vae.active_units(model, images, threshold=1e6).tolist() == [False, False]
+
+
+def test_a_model_with_several_draws_is_scored_like_one_with_one(make_model, binary):
+    model, several = make_model(), make_model(num_samples=3)
+    several.set_weights(model.get_weights())
+    first, second = (
+        vae.log_likelihood(m, binary, 7, verbose=0) for m in (model, several)
+    )
+    np.testing.assert_array_equal(first.per_image, second.per_image)

@@ -66,3 +66,30 @@ def test_mean_and_samples_agree():
 def test_bad_images_are_refused_with_the_remedy(images, message):
     with pytest.raises(ValueError, match=message):
         check_images(images, (4, 4))
+
+
+def test_gaussian_log_prob_is_scipys_summed_over_pixels_and_channels():
+    rng = np.random.default_rng(0)
+    x, mean = rng.random((2, 5, 4, 3, 3)).astype("float32")
+    draws = np.stack([mean, mean + 0.5])  # two latent draws, in an axis in front
+    expected = stats.norm.logpdf(x, draws, 0.3).sum(axis=(2, 3, 4))
+    actual = ops.convert_to_numpy(vae.Gaussian(0.3).log_prob(x, draws))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def test_gaussian_observes_images_as_they_are_and_draws_with_its_scale():
+    gaussian = vae.Gaussian(0.2)
+    images = ops.convert_to_tensor(np.array([[[0, 51, 255]]], "uint8"))
+    seen = ops.convert_to_numpy(gaussian.observe(images, 0))
+    np.testing.assert_allclose(seen, [[[0, 0.2, 1]]], rtol=1e-6)
+    decoded = np.full((40_000, 1, 1), 0.7, "float32")
+    draws = ops.convert_to_numpy(gaussian.sample(decoded, 1))
+    assert abs(draws.mean() - 0.7) < 5 * 0.2 / 200
+    assert draws.std() == pytest.approx(0.2, rel=0.02)
+    assert gaussian.mean(decoded) is decoded
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, np.inf, np.nan])
+def test_a_wrong_scale_is_refused(scale):
+    with pytest.raises(ValueError, match="scale is"):
+        vae.Gaussian(scale)

@@ -7,17 +7,24 @@ without XLA, which is what Keras chooses there by itself: leave ``jit_compile`` 
 """
 
 from . import _quiet  # noqa: F401 (before anything that imports Keras)
-from .evaluation import LogLikelihood, log_likelihood
+from .evaluation import LogLikelihood, active_units, log_likelihood
 from .layers import Sampling, gaussian_kl
-from .likelihoods import Bernoulli
+from .likelihoods import Bernoulli, Gaussian, Likelihood
 from .model import VAE
-from .networks import dense_decoder, dense_encoder
+from .networks import conv_decoder, conv_encoder, dense_decoder, dense_encoder
+from .training import KLWarmUp
 
 __all__ = [
     "VAE",
     "Bernoulli",
+    "Gaussian",
+    "KLWarmUp",
+    "Likelihood",
     "LogLikelihood",
     "Sampling",
+    "active_units",
+    "conv_decoder",
+    "conv_encoder",
     "dense_decoder",
     "dense_encoder",
     "gaussian_kl",

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from .layers import log_density_ratio
 from .likelihoods import check_images
 
 
@@ -66,7 +67,7 @@ class LogLikelihood:
 
 
 def log_likelihood(
-    vae, images, num_samples=500, *, batch_size=100, seed=0, verbose="auto"
+    vae, images, num_samples=5000, *, batch_size=100, seed=0, verbose="auto"
 ):
     """Estimate the log-likelihood of images by importance sampling.
 
@@ -123,6 +124,30 @@ def log_likelihood(
     )
 
 
+def active_units(vae, images, threshold=0.01):
+    """Tell which latent variables carry information about the image.
+
+    Parameters
+    ----------
+    vae : VAE
+    images : array, shape (N, *image_shape)
+        Bytes, or floats in [0, 1].
+    threshold : float
+        A latent variable is active if the mean of q(z|x) varies over images by
+        more than this, as a variance.
+
+    Returns
+    -------
+    ndarray of bool, shape (latent_dim,)
+
+    Notes
+    -----
+    Source: Burda, Grosse and Salakhutdinov (2016), section 5.2.
+    """
+    mean, _ = vae.encode(images)
+    return mean.var(axis=0) > threshold
+
+
 class _ImportanceSampler(keras.Model):
     """From images to the logs of the sums of w and of w² over the samples."""
 
@@ -150,9 +175,8 @@ class _ImportanceSampler(keras.Model):
             z = mean + ops.exp(0.5 * log_var) * noise
             decoded = self.vae.decoder(ops.reshape(z, (-1, z.shape[-1])))
             decoded = ops.reshape(decoded, (self.rows, -1, *decoded.shape[1:]))
-            log_ratio = ops.square(noise) - ops.square(z) + log_var
-            log_w = self.vae.likelihood.log_prob(x, decoded)
-            log_w += 0.5 * ops.sum(log_ratio, axis=-1) + log_mask
+            log_w = self.vae.likelihood.log_prob(x, decoded) + log_mask
+            log_w += log_density_ratio(z, mean, log_var)
             return ops.stack(
                 [ops.logsumexp(log_w, axis=0), ops.logsumexp(2 * log_w, axis=0)],
                 axis=-1,

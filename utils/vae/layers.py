@@ -38,7 +38,8 @@ class Sampling(SavedSeed, keras.layers.Layer):
     """
 
     def __init__(self, seed=None, **kwargs):
-        super().__init__(**kwargs)
+        # Under mixed precision, rounded noise would spoil the importance weights.
+        super().__init__(**{"dtype": keras.config.floatx(), **kwargs})
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.seed = self.seed_generator.get_config()["seed"]
 
@@ -80,3 +81,22 @@ def gaussian_kl(mean, log_var):
     mean, log_var = (ops.cast(a, keras.config.floatx()) for a in (mean, log_var))
     terms = ops.square(mean) + ops.expm1(log_var) - log_var
     return 0.5 * ops.sum(terms, axis=-1)
+
+
+def log_density_ratio(z, mean, log_var):
+    """Log p(z) - log q(z|x), for the prior N(0, I) and a Gaussian q.
+
+    The part of eq. (4.26) that does not depend on the likelihood.
+
+    Parameters
+    ----------
+    z : tensor, shape (..., batch, latent_dim)
+    mean, log_var : tensor, shape (batch, latent_dim)
+
+    Returns
+    -------
+    tensor, shape (..., batch)
+        In nats.
+    """
+    noise = (z - mean) * ops.exp(-0.5 * log_var)
+    return 0.5 * ops.sum(ops.square(noise) - ops.square(z) + log_var, axis=-1)

@@ -1,65 +1,65 @@
 """Likelihoods p(x|z): what the output of a decoder means.
 
-Each is a small object with one interface: ``observe`` turns images into what
-is modelled, ``log_prob`` scores it in nats, ``mean`` and ``sample`` turn the
-decoder's output into pictures.
+Each is a small object with the interface of `Likelihood`, so that a model can be
+trained, scored and drawn from without knowing which one it has.
 """
+
+import math
 
 import keras
 import numpy as np
 from keras import ops
 
 
-@keras.saving.register_keras_serializable(package="utils.vae")
-class Bernoulli:
-    """Independent binary pixels, the decoder's output being their logits.
+class Likelihood:
+    """Interface of a likelihood, and what all of them share.
 
-    Grey values are probabilities of a white pixel: ``observe`` draws a binary
-    image from them, anew at each call (stochastic binarization; Salakhutdinov
-    and Murray, 2008).
+    A subclass scores with ``log_prob(x, decoded)`` and draws with
+    ``sample(decoded, seed)``; one that models something other than the images
+    in [0, 1], or whose decoder does not end in the mean, overrides the rest.
     """
 
     def observe(self, images, seed):
-        """Binarize images on the device.
+        """Turn images into what is modelled.
 
         Parameters
         ----------
         images : tensor, shape (batch, ...)
             Bytes 0 to 255, or floats in [0, 1].
         seed : int or keras.random.SeedGenerator
+            For likelihoods whose observation is random.
 
         Returns
         -------
-        tensor of zeros and ones, the shape of `images`, floats
+        tensor of floats, the shape of `images`
         """
-        probabilities = _unit_interval(images)
-        uniform = keras.random.uniform(ops.shape(images), seed=seed)
-        return ops.cast(uniform < probabilities, keras.config.floatx())
+        if keras.backend.is_int_dtype(images.dtype):
+            return ops.cast(images, keras.config.floatx()) / 255.0
+        return ops.cast(images, keras.config.floatx())
 
-    def log_prob(self, x, logits):
-        """Log-likelihood in nats per image, implementing eq. (4.8).
+    def log_prob(self, x, decoded):
+        """Log-likelihood in nats per image, summed over pixels.
 
         Parameters
         ----------
-        x : tensor, shape (..., batch, height, width)
-        logits : tensor that broadcasts with `x`
+        x : tensor, shape (batch, *image_shape)
+            As `observe` returns it.
+        decoded : tensor, shape (..., batch, *image_shape)
+            Output of the decoder; the axes in front count latent draws.
 
         Returns
         -------
         tensor, shape (..., batch)
-            A sum over the pixels, both halves of the Bernoulli in one stable
-            expression: x * logits - log(1 + exp(logits)).
         """
-        x, logits = (ops.cast(a, keras.config.floatx()) for a in (x, logits))
-        return ops.sum(x * logits - ops.softplus(logits), axis=(-2, -1))
+        raise NotImplementedError
 
-    def mean(self, logits):
-        """Probability of a white pixel, the shape of `logits`."""
-        return ops.sigmoid(logits)
+    def mean(self, decoded):
+        """Mean of the likelihood, the shape of `decoded`: a picture."""
+        return decoded
 
-    def sample(self, logits, seed):
-        """Binary images drawn from the likelihood, the shape of `logits`."""
-        return self.observe(self.mean(logits), seed)
+    def sample(self, decoded, seed):
+        """Draw from the likelihood, the shape of `decoded`."""
+        raise NotImplementedError
 
     def get_config(self):
         return {}
@@ -69,10 +69,76 @@ class Bernoulli:
         return cls(**config)
 
 
-def _unit_interval(images):
-    if keras.backend.is_int_dtype(images.dtype):
-        return ops.cast(images, keras.config.floatx()) / 255.0
-    return images
+@keras.saving.register_keras_serializable(package="utils.vae")
+class Bernoulli(Likelihood):
+    """Independent binary pixels, the decoder's output being their logits.
+
+    Implements eq. (4.21). Grey values are probabilities of a white pixel:
+    ``observe`` draws a binary image from them on the device, anew at each call
+    (stochastic binarization; Salakhutdinov and Murray, 2008).
+    """
+
+    def observe(self, images, seed):
+        """Binarize images: zeros and ones, as floats."""
+        probabilities = super().observe(images, seed)
+        uniform = keras.random.uniform(ops.shape(images), seed=seed)
+        return ops.cast(uniform < probabilities, keras.config.floatx())
+
+    def log_prob(self, x, decoded):
+        # Both halves of the Bernoulli in one stable expression.
+        terms = x * _full_precision(decoded) - ops.softplus(_full_precision(decoded))
+        return _sum_pixels(terms, x)
+
+    def mean(self, decoded):
+        return ops.sigmoid(decoded)
+
+    def sample(self, decoded, seed):
+        return self.observe(self.mean(decoded), seed)
+
+
+@keras.saving.register_keras_serializable(package="utils.vae")
+class Gaussian(Likelihood):
+    """Independent Gaussian pixels of one fixed standard deviation.
+
+    Implements eq. (4.19), a density over images in [0, 1] whose mean is the
+    decoder's output.
+
+    Parameters
+    ----------
+    scale : float
+        Standard deviation of the noise, in units of white minus black.
+
+    Raises
+    ------
+    ValueError
+        If `scale` is not positive and finite.
+    """
+
+    def __init__(self, scale=1.0):
+        if not (scale > 0 and math.isfinite(scale)):
+            raise ValueError(f"scale is {scale!r}, but must be positive and finite.")
+        self.scale = float(scale)
+
+    def log_prob(self, x, decoded):
+        residuals = (x - _full_precision(decoded)) / self.scale
+        log_norm = math.log(self.scale) + 0.5 * math.log(2 * math.pi)
+        return _sum_pixels(-0.5 * ops.square(residuals) - log_norm, x)
+
+    def sample(self, decoded, seed):
+        noise = keras.random.normal(ops.shape(decoded), seed=seed)
+        return _full_precision(decoded) + self.scale * noise
+
+    def get_config(self):
+        return {"scale": self.scale}
+
+
+def _full_precision(decoded):
+    # Sums over pixels in full precision, whatever the layers compute in.
+    return ops.cast(decoded, keras.config.floatx())
+
+
+def _sum_pixels(terms, x):
+    return ops.sum(terms, axis=tuple(range(1 - len(x.shape), 0)))
 
 
 def check_images(images, image_shape):

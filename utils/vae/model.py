@@ -1,18 +1,21 @@
 """The variational autoencoder as a Keras model."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
 
-from .layers import Sampling, SavedSeed, gaussian_kl
+from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
 from .likelihoods import Bernoulli, check_images
+from .training import ShuffledImages
 
 
 @keras.saving.register_keras_serializable(package="utils.vae")
 class VAE(SavedSeed, keras.Model):
     """Variational autoencoder with prior N(0, I) and Gaussian encoder.
 
-    Trained by ``fit(images)`` on the negative ELBO of eq. (4.9), in nats per
+    Trained by ``fit(images)`` on the negative ELBO of eq. (4.22), in nats per
     image. ``fit``, ``evaluate`` and callbacks report three numbers: ``loss``,
     and the ``reconstruction`` and ``kl`` that add up to it.
 
@@ -22,39 +25,68 @@ class VAE(SavedSeed, keras.Model):
         From an observation to the pair (mean, log_var) of q(z|x).
     decoder : keras.Model
         From a latent vector to the parameters of p(x|z).
-    likelihood : optional
+    likelihood : Likelihood, optional
         What the decoder's output means; `Bernoulli` if left out.
+    num_samples : int
+        Latent draws per image. More than one trains on the importance-weighted
+        bound of eq. (4.25): then ``loss`` lies below ``reconstruction + kl`` by
+        what the draws tighten it.
+    kl_weight : float
+        Weight of the KL term in training; the callback `KLWarmUp` changes it.
+        Evaluation always reports the bound, at weight 1.
     seed : int, optional
-        Seed of the binarization and of the latent noise.
+        Seed of the shuffle, the binarization and the latent noise.
 
     Raises
     ------
     ValueError
         If the encoder does not end in two equal outputs, or the decoder does
-        not take what the encoder gives.
+        not take what the encoder gives; if `num_samples` is not a positive
+        integer, or `kl_weight` is negative.
 
     Notes
     -----
     Calling the model returns a dictionary: ``x`` (the observation, binarized
     anew), ``mean``, ``log_var``, ``z`` and ``decoded`` (the parameters of the
-    likelihood, logits for a Bernoulli). Source: Kingma and Welling (2014).
+    likelihood, logits for a Bernoulli), the last two with an axis of draws in
+    front if there are several. Source: Kingma and Welling (2014); Burda, Grosse
+    and Salakhutdinov (2016).
     """
 
-    def __init__(self, encoder, decoder, likelihood=None, *, seed=None, **kwargs):
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        likelihood=None,
+        *,
+        num_samples=1,
+        kl_weight=1.0,
+        seed=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         _check_pair(encoder, decoder)
+        if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
+            raise ValueError(
+                f"num_samples is {num_samples!r}, but must be a positive integer."
+            )
+        if not kl_weight >= 0:
+            raise ValueError(f"kl_weight is {kl_weight!r}, but must not be negative.")
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = Bernoulli() if likelihood is None else likelihood
+        self.num_samples = int(num_samples)
+        self.kl_weight = keras.Variable(kl_weight, trainable=False, name="kl_weight")
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.sampling = Sampling(None if seed is None else seed + 1)
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
         self.kl_tracker = keras.metrics.Mean(name="kl")
-
-    def build(self, input_shape):
         # Encoder and decoder are functional models, built when they were made.
         self.built = True
+
+    def build(self, input_shape):
+        pass
 
     @property
     def latent_dim(self):
@@ -64,24 +96,34 @@ class VAE(SavedSeed, keras.Model):
     def call(self, images):
         x = self.likelihood.observe(images, self.seed_generator)
         mean, log_var = self.encoder(x)
-        z = self.sampling((mean, log_var))
+        draws = [mean, log_var]
+        if self.num_samples > 1:
+            draws = [ops.stack([a] * self.num_samples) for a in draws]
+        z = self.sampling(draws)
         return {
             "x": x,
             "mean": mean,
             "log_var": log_var,
             "z": z,
-            "decoded": self.decoder(z),
+            "decoded": self._decode(z),
         }
 
-    def fit(self, x=None, *args, **kwargs):
+    def _decode(self, z):
+        decoded = self.decoder(ops.reshape(z, (-1, self.latent_dim)))
+        return ops.reshape(decoded, (*ops.shape(z)[:-1], *decoded.shape[1:]))
+
+    def fit(self, x=None, y=None, batch_size=None, *args, shuffle=True, **kwargs):
         """Train on images, as ``keras.Model.fit`` does.
+
+        An array is shuffled in an order that a checkpoint can resume, unless
+        `steps_per_epoch` cuts epochs short.
 
         Parameters
         ----------
         x : array, shape (N, *image_shape), or any other data that Keras takes
             Bytes 0 to 255, or floats in [0, 1].
-        *args, **kwargs
-            As for ``keras.Model.fit``.
+        y, batch_size, *args, shuffle, **kwargs
+            As for ``keras.Model.fit``; there are no labels.
 
         Raises
         ------
@@ -91,7 +133,17 @@ class VAE(SavedSeed, keras.Model):
         """
         if isinstance(x, np.ndarray):
             check_images(x, self.encoder.input_shape[1:])
-        return super().fit(x, *args, **kwargs)
+            split = kwargs.pop("validation_split", 0)
+            if split and kwargs.get("validation_data") is None:
+                held_out = len(x) - math.floor(len(x) * (1 - split))
+                x, kwargs["validation_data"] = x[:-held_out], (x[-held_out:],)
+            extras = ("sample_weight", "steps_per_epoch")
+            if shuffle and y is None and all(kwargs.get(k) is None for k in extras):
+                seed = self.seed_generator.get_config()["seed"]
+                kwargs.setdefault("validation_batch_size", batch_size)
+                x = ShuffledImages(x, batch_size or 32, self, seed)
+                batch_size, shuffle = None, False
+        return super().fit(x, y, batch_size, *args, shuffle=shuffle, **kwargs)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -101,11 +153,39 @@ class VAE(SavedSeed, keras.Model):
                 "A VAE learns from images alone: call fit(images) and "
                 "evaluate(images), without labels y and without sample_weight."
             )
-        reconstruction = -self.likelihood.log_prob(y_pred["x"], y_pred["decoded"])
-        kl = gaussian_kl(y_pred["mean"], y_pred["log_var"])
-        self.reconstruction_tracker.update_state(reconstruction)
+        mean, log_var, z = (y_pred[name] for name in ("mean", "log_var", "z"))
+        log_prob = self.likelihood.log_prob(y_pred["x"], y_pred["decoded"])
+        kl = gaussian_kl(mean, log_var)
+        self.reconstruction_tracker.update_state(-log_prob)
         self.kl_tracker.update_state(kl)
-        return ops.mean(reconstruction + kl) + sum(self.losses)
+        weight = self.kl_weight if training else 1.0
+        if self.num_samples == 1:
+            loss = weight * kl - log_prob
+        else:
+            log_w = log_prob + weight * log_density_ratio(z, mean, log_var)
+            loss = math.log(self.num_samples) - ops.logsumexp(log_w, axis=0)
+        return ops.mean(loss) + sum(self.losses)
+
+    def encode(self, images, batch_size=1000):
+        """Approximate posterior q(z|x) of images.
+
+        Parameters
+        ----------
+        images : array, shape (N, *image_shape)
+            Bytes, or floats in [0, 1]; a Bernoulli likelihood binarizes anew.
+        batch_size : int
+
+        Returns
+        -------
+        mean, log_var : ndarray, shape (N, latent_dim)
+        """
+        images = check_images(images, self.encoder.input_shape[1:])
+        parts = []
+        for i in range(0, len(images), batch_size):
+            batch = ops.convert_to_tensor(images[i : i + batch_size])
+            outputs = self.encoder(self.likelihood.observe(batch, self.seed_generator))
+            parts.append([ops.convert_to_numpy(a) for a in outputs])
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
     def sample(self, num_samples, *, draw=False, seed=None):
         """Decode latent vectors drawn from the prior.
@@ -120,7 +200,6 @@ class VAE(SavedSeed, keras.Model):
         Returns
         -------
         ndarray, shape (num_samples, *image_shape)
-            In [0, 1].
         """
         seed = keras.random.SeedGenerator(seed)
         z = keras.random.normal((num_samples, self.latent_dim), seed=seed)
@@ -141,12 +220,28 @@ class VAE(SavedSeed, keras.Model):
         Returns
         -------
         ndarray, shape (N, *image_shape)
-            In [0, 1].
         """
-        decoded = self(check_images(images, self.encoder.input_shape[1:]))["decoded"]
-        return self._picture(decoded, draw, self.seed_generator)
+        z = self.sampling(self.encode(images))
+        return self._picture(self.decoder(z), draw, self.seed_generator)
 
-    def _picture(self, decoded, draw, seed):
+    def interpolate(self, first, second, num_steps=10):
+        """Decode the straight line between the encodings of two images.
+
+        Parameters
+        ----------
+        first, second : array, shape `image_shape`
+            Bytes, or floats in [0, 1]; their mean encodings are the two ends.
+        num_steps : int
+            Images along the line, both ends included.
+
+        Returns
+        -------
+        ndarray, shape (num_steps, *image_shape)
+        """
+        start, end = self.encode(np.stack([first, second]))[0]
+        return self._picture(self.decoder(np.linspace(start, end, num_steps)))
+
+    def _picture(self, decoded, draw=False, seed=None):
         if draw:
             return ops.convert_to_numpy(self.likelihood.sample(decoded, seed))
         return ops.convert_to_numpy(self.likelihood.mean(decoded))
@@ -158,6 +253,8 @@ class VAE(SavedSeed, keras.Model):
             "encoder": serialize(self.encoder),
             "decoder": serialize(self.decoder),
             "likelihood": serialize(self.likelihood),
+            "num_samples": self.num_samples,
+            "kl_weight": float(self.kl_weight),
             "seed": self.seed,
         }
 

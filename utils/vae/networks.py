@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import layers
 
+INITIALIZER = "he_normal"  # of hidden layers: keeps the scale of half-open activations
+
 
 def dense_encoder(image_shape, latent_dim, hidden_units=(512, 512), activation="silu"):
     """Encoder q(z|x): dense layers, then mean and log-variance of z.
@@ -26,13 +28,9 @@ def dense_encoder(image_shape, latent_dim, hidden_units=(512, 512), activation="
     keras.Model
         From (batch, *image_shape) to a pair of (batch, latent_dim).
     """
-    x = inputs = keras.Input(image_shape, name="x")
-    x = layers.Flatten()(x)
-    for units in hidden_units:
-        x = layers.Dense(units, activation=activation)(x)
-    mean = layers.Dense(latent_dim, name="mean")(x)
-    log_var = layers.Dense(latent_dim, name="log_var")(x)
-    return keras.Model(inputs, (mean, log_var), name="encoder")
+    inputs = keras.Input(image_shape, name="x")
+    x = _dense(layers.Flatten()(inputs), hidden_units, activation)
+    return _encoder(inputs, x, latent_dim)
 
 
 def dense_decoder(
@@ -42,7 +40,7 @@ def dense_decoder(
     activation="silu",
     mean_image=None,
 ):
-    """Decoder p(x|z): dense layers, then one logit a pixel.
+    """Decoder p(x|z): dense layers, then one number a pixel, a logit usually.
 
     Parameters
     ----------
@@ -64,14 +62,136 @@ def dense_decoder(
     ValueError
         If `mean_image` has another shape or leaves [0, 1].
     """
-    x = inputs = keras.Input((latent_dim,), name="z")
-    for units in hidden_units:
-        x = layers.Dense(units, activation=activation)(x)
-    head = layers.Dense(math.prod(image_shape), name="logits")
-    outputs = layers.Reshape(image_shape)(head(x))
+    inputs = keras.Input((latent_dim,), name="z")
+    x = _dense(inputs, hidden_units, activation)
+    head = layers.Dense(math.prod(image_shape), name="logits", dtype="float32")
+    outputs = layers.Reshape(image_shape, dtype="float32")(head(x))
     if mean_image is not None:
         head.bias.assign(_logit(_checked_mean(mean_image, image_shape)).ravel())
     return keras.Model(inputs, outputs, name="decoder")
+
+
+def conv_encoder(
+    image_shape,
+    latent_dim,
+    filters=(32, 64),
+    strides=2,
+    hidden_units=(128,),
+    activation="silu",
+):
+    """Encoder q(z|x): convolutions, dense layers, then mean and log-variance of z.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (height, width) or (height, width, channels).
+    filters : sequence of int
+        Channels of each convolution, from the image inwards.
+    strides : int or sequence of int
+        Step of each convolution; 2 halves height and width.
+    latent_dim, hidden_units, activation
+        As for `dense_encoder`.
+
+    Returns
+    -------
+    keras.Model
+        From (batch, *image_shape) to a pair of (batch, latent_dim).
+
+    Raises
+    ------
+    ValueError
+        If `filters` and `strides` differ in length, or the strides do not
+        divide height and width.
+    """
+    strides, _ = _checked_strides(image_shape, filters, strides)
+    inputs = keras.Input(image_shape, name="x")
+    x = layers.Reshape((*image_shape, 1)[:3])(inputs)
+    x = _convolve(x, layers.Conv2D, filters, strides, activation)
+    x = _dense(layers.Flatten()(x), hidden_units, activation)
+    return _encoder(inputs, x, latent_dim)
+
+
+def conv_decoder(
+    latent_dim,
+    image_shape,
+    filters=(64, 32),
+    strides=2,
+    hidden_units=(128,),
+    activation="silu",
+    mean_image=None,
+):
+    """Decoder p(x|z): dense layers, transposed convolutions, one number a pixel.
+
+    Kernels that the step divides cover every pixel equally often: no
+    checkerboards (Odena, Dumoulin and Olah, 2016).
+
+    Parameters
+    ----------
+    latent_dim, image_shape, hidden_units, activation, mean_image
+        As for `dense_decoder`.
+    filters : sequence of int
+        Channels that each transposed convolution takes, from the latent vector
+        outwards; the last leaves as many as the first filter of the encoder.
+    strides : int or sequence of int
+        As for `conv_encoder`, from the latent vector outwards.
+
+    Returns
+    -------
+    keras.Model
+        From (batch, latent_dim) to (batch, *image_shape).
+
+    Raises
+    ------
+    ValueError
+        As for `conv_encoder` and `dense_decoder`.
+    """
+    strides, small = _checked_strides(image_shape, filters, strides)
+    inputs = keras.Input((latent_dim,), name="z")
+    x = _dense(inputs, (*hidden_units, math.prod(small) * filters[0]), activation)
+    x = layers.Reshape((*small, filters[0]))(x)
+    filters = (*filters[1:], filters[-1])
+    x = _convolve(x, layers.Conv2DTranspose, filters, strides, activation)
+    head = layers.Conv2D((*image_shape, 1)[2], 3, padding="same", dtype="float32")
+    outputs = layers.Reshape(image_shape, dtype="float32")(head(x))
+    if mean_image is not None:
+        offset = _logit(_checked_mean(mean_image, image_shape)).tolist()
+        outputs = layers.Rescaling(1.0, offset, dtype="float32")(outputs)
+    return keras.Model(inputs, outputs, name="decoder")
+
+
+def _dense(x, hidden_units, activation):
+    for units in hidden_units:
+        x = layers.Dense(units, activation, kernel_initializer=INITIALIZER)(x)
+    return x
+
+
+def _encoder(inputs, x, latent_dim):
+    # Heads compute in full precision also where hidden layers do not.
+    heads = ("mean", "log_var")
+    outputs = [layers.Dense(latent_dim, name=n, dtype="float32")(x) for n in heads]
+    return keras.Model(inputs, outputs, name="encoder")
+
+
+def _convolve(x, layer, filters, strides, activation):
+    for channels, step in zip(filters, strides, strict=True):
+        settings = {"activation": activation, "kernel_initializer": INITIALIZER}
+        # A multiple of the step, and wide enough to see the neighbours.
+        size = max(3, 2 * step)
+        x = layer(channels, size, step, padding="same", **settings)(x)
+    return x
+
+
+def _checked_strides(image_shape, filters, strides):
+    """Return one stride a layer, and the shape of the smallest map."""
+    strides = [strides] * len(filters) if isinstance(strides, int) else [*strides]
+    total = math.prod(strides)
+    if len(strides) != len(filters) or any(side % total for side in image_shape[:2]):
+        raise ValueError(
+            f"strides is {strides}, but must be one number for each of the "
+            f"{len(filters)} filters, with a product that divides the height and "
+            f"width of {tuple(image_shape)}."
+        )
+    return strides, [side // total for side in image_shape[:2]]
 
 
 def _checked_mean(mean_image, image_shape):

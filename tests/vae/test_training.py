@@ -1,0 +1,207 @@
+"""The importance-weighted objective, the KL warm-up, and training that resumes."""
+
+from utils import vae
+from utils.vae.training import ShuffledImages
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy import special, stats
+
+
+def log_weights(out):
+    """Log p(x, z) / q(z|x) of each draw and image, from SciPy's densities."""
+    out = {k: ops.convert_to_numpy(v).astype("float64") for k, v in out.items()}
+    probability = special.expit(out["decoded"])
+    log_w = stats.bernoulli.logpmf(out["x"], probability).sum(axis=(-2, -1))
+    log_w += stats.norm.logpdf(out["z"]).sum(axis=-1)
+    scale = np.exp(out["log_var"] / 2)
+    return log_w - stats.norm.logpdf(out["z"], out["mean"], scale).sum(axis=-1)
+
+
+def test_the_importance_weighted_loss_by_hand(make_model, images):
+    model = make_model(num_samples=4)
+    out = model(images)
+    assert out["z"].shape == (4, 64, 2)
+    assert out["decoded"].shape == (4, 64, 4, 4)
+    expected = -special.logsumexp(log_weights(out), axis=0, b=1 / 4).mean()
+    assert float(model.compute_loss(y_pred=out)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_several_draws_differ_and_tighten_the_bound(make_model, images):
+    reports = []
+    for k in (1, 50):
+        model = make_model(num_samples=k)
+        for variable in model.encoder.get_layer("mean").variables:
+            variable.assign(variable + 1.0)  # an encoder that is off
+        z = ops.convert_to_numpy(model(images)["z"]).reshape(k, 64, 2)
+        assert len(np.unique(z[:, 0, 0])) == k
+        reports.append(model.evaluate(images, verbose=0, return_dict=True))
+    assert reports[1]["loss"] < reports[0]["loss"] - 0.1
+    assert reports[1]["loss"] < reports[1]["reconstruction"] + reports[1]["kl"]
+
+
+def test_training_on_the_importance_weighted_bound_raises_it(make_model, images):
+    model = make_model(num_samples=5)
+    history = model.fit(images, batch_size=16, epochs=30, verbose=0).history["loss"]
+    assert history[-1] < history[0] - 1
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_the_kl_weight_counts_in_training_and_not_in_evaluation(make_model, images, k):
+    plain, free = make_model(num_samples=k), make_model(num_samples=k, kl_weight=0.0)
+    out = plain(images)
+    plain_loss, free_loss, evaluated = (
+        float(model.compute_loss(y_pred=out, training=training))
+        for model, training in ((plain, True), (free, True), (free, False))
+    )
+    assert evaluated == pytest.approx(plain_loss, rel=1e-6)
+    reconstruction = -free.likelihood.log_prob(out["x"], out["decoded"])
+    reconstruction = ops.convert_to_numpy(reconstruction).reshape(k, -1)
+    expected = -special.logsumexp(-reconstruction, axis=0, b=1 / k).mean()
+    assert free_loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_warm_up_climbs_to_one_and_stays(model, images):
+    weights = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            weights.append(float(self.model.kl_weight))
+
+    callbacks = [vae.KLWarmUp(4, start=0.2), Watch()]
+    model.fit(images, epochs=6, callbacks=callbacks, verbose=0)
+    np.testing.assert_allclose(weights, [0.2, 0.4, 0.6, 0.8, 1, 1], rtol=1e-6)
+
+
+def test_the_warm_up_reaches_the_compiled_step(make_model, images):
+    """A weight of zero leaves the KL free to grow; the same epochs at one do not."""
+    kls = []
+    for callbacks in ([], [vae.KLWarmUp(1000)]):
+        model = make_model()
+        model.fit(images, batch_size=16, epochs=40, callbacks=callbacks, verbose=0)
+        kls.append(model.evaluate(images, verbose=0, return_dict=True)["kl"])
+    assert kls[1] > kls[0] + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((0,), "epochs is 0"), ((2.5,), "epochs is"), ((3, 1.5), "start is 1.5")],
+)
+def test_a_wrong_warm_up_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        vae.KLWarmUp(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_samples": 0}, "num_samples is 0"),
+        ({"num_samples": 1.5}, "num_samples is 1.5"),
+        ({"kl_weight": -1.0}, "kl_weight is -1"),
+    ],
+)
+def test_wrong_settings_are_refused(make_model, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(**settings)
+
+
+def test_settings_are_saved(make_model, images, tmp_path):
+    model = make_model(num_samples=3, kl_weight=0.5, likelihood=vae.Gaussian(0.3))
+    model.fit(images, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.num_samples == 3
+    assert float(loaded.kl_weight) == 0.5
+    assert loaded.likelihood.scale == 0.3
+    assert loaded.evaluate(images, verbose=0) == pytest.approx(
+        model.evaluate(images, verbose=0), rel=1e-6
+    )
+
+
+def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(model):
+    images, orders = np.arange(10), []
+    data = ShuffledImages(images, 4, model, seed=1)
+    for steps in (0, 3, 0):
+        model.optimizer.iterations.assign(steps)
+        data.on_epoch_begin()
+        assert [len(data[i][0]) for i in range(data.num_batches)] == [4, 4, 2]
+        orders.append([n for i in range(data.num_batches) for n in data[i][0]])
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(10))
+    assert orders[0] != orders[1]
+    assert orders[0] == orders[2]
+
+
+def test_a_split_holds_out_the_last_images(model, images):
+    """As Keras does: what is held out is not trained on."""
+    images = np.concatenate([images[:48], np.full((16, 4, 4), 255, "uint8")])
+    history = model.fit(images, validation_split=0.25, epochs=20, verbose=0).history
+    assert history["val_loss"][-1] > history["loss"][-1] + 5
+
+
+def test_killed_and_resumed_training_ends_where_uninterrupted_training_does(
+    make_model, images, tmp_path
+):
+    class Kill(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if self.model.optimizer.iterations >= 10 and batch == 2:
+                raise KeyboardInterrupt
+
+    schedule = keras.optimizers.schedules.CosineDecay(0.01, 24)
+
+    def train(*extra):
+        keras.utils.set_random_seed(len(extra))  # a process of its own
+        model = make_model()
+        model.compile(keras.optimizers.Adam(schedule))
+        model.set_weights(start)
+        model.fit(
+            images,
+            batch_size=16,
+            epochs=6,
+            validation_data=(images[:20],),
+            callbacks=[vae.KLWarmUp(5), *extra],
+            verbose=0,
+        )
+        return model.get_weights()
+
+    start = make_model().get_weights()
+    expected = train()
+    backup = str(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        train(keras.callbacks.BackupAndRestore(backup, delete_checkpoint=False), Kill())
+    actual = train(keras.callbacks.BackupAndRestore(backup))
+    for first, second in zip(expected, actual, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_mixed_precision_trains_and_scores_almost_the_same(make_model, images):
+    losses, scores = [], []
+    policy = keras.config.dtype_policy()
+    for name in ("float32", "mixed_bfloat16"):
+        keras.config.set_dtype_policy(name)
+        try:
+            keras.utils.set_random_seed(1)
+            model = make_model()
+            model.fit(images, batch_size=16, epochs=20, verbose=0)
+            assert model.encoder.layers[2].compute_dtype == name.split("_")[-1]
+            scores.append(vae.log_likelihood(model, images, 100, verbose=0).mean)
+            losses.append(model.evaluate(images, verbose=0, return_dict=True))
+        finally:
+            keras.config.set_dtype_policy(policy)
+    assert losses[1]["loss"] == pytest.approx(
+        losses[1]["reconstruction"] + losses[1]["kl"], rel=1e-5
+    )
+    assert scores[1] == pytest.approx(scores[0], abs=0.2)
+
+
+def test_encodings_and_the_line_between_two(model, images):
+    mean, log_var = model.encode(images, batch_size=10)
+    assert mean.shape == log_var.shape == (64, 2)
+    black_or_white = (images > 100).astype("float32")  # nothing left to chance
+    direct, _ = model.encoder(black_or_white)
+    np.testing.assert_allclose(model.encode(black_or_white, 7)[0], direct, rtol=1e-5)
+    line = model.interpolate(black_or_white[0], black_or_white[1], 5)
+    assert line.shape == (5, 4, 4)
+    ends = ops.sigmoid(model.decoder(direct[:2]))
+    np.testing.assert_allclose(line[[0, -1]], ends, rtol=1e-4)

@@ -1,0 +1,75 @@
+"""What ``VAE.fit`` adds to Keras: a shuffle that can be resumed, and a KL warm-up."""
+
+import keras
+import numpy as np
+
+
+class ShuffledImages(keras.utils.PyDataset):
+    """Minibatches of an array, in an order that depends on the step alone.
+
+    Keras' own shuffle starts anew with every process. Here the order of an epoch
+    is a function of the seed and of the steps already taken, which a checkpoint
+    holds: training that was killed and resumed sees the images as if it had not been.
+
+    Parameters
+    ----------
+    images : array, shape (N, ...)
+    batch_size : int
+    model : keras.Model
+        Whose optimizer counts the steps.
+    seed : int
+    """
+
+    def __init__(self, images, batch_size, model, seed):
+        super().__init__()
+        self.images, self.batch_size = images, batch_size
+        self.model, self.seed = model, seed
+        self.order = np.arange(len(images))
+
+    @property
+    def num_batches(self):
+        return -(-len(self.images) // self.batch_size)
+
+    def on_epoch_begin(self):
+        steps = int(self.model.optimizer.iterations)
+        rng = np.random.default_rng([self.seed, steps])
+        self.order = rng.permutation(len(self.images))
+
+    def __getitem__(self, index):
+        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        return (self.images[chosen],)
+
+
+class KLWarmUp(keras.callbacks.Callback):
+    """Raise the weight of the KL term from `start` to 1 over the first epochs.
+
+    Evaluation and validation report the bound itself, at weight 1, throughout.
+
+    Parameters
+    ----------
+    epochs : int
+        The epoch, counted from 0, from which the weight is 1.
+    start : float
+        Weight in the first epoch.
+
+    Raises
+    ------
+    ValueError
+        If `epochs` is not a positive integer, or `start` leaves [0, 1].
+
+    Notes
+    -----
+    Source: Bowman et al. (2016), section 3.1; Sønderby et al. (2016), section 2.2.
+    """
+
+    def __init__(self, epochs, start=0.0):
+        super().__init__()
+        if not isinstance(epochs, (int, np.integer)) or epochs < 1:
+            raise ValueError(f"epochs is {epochs!r}, but must be a positive integer.")
+        if not 0 <= start <= 1:
+            raise ValueError(f"start is {start!r}, but must lie in [0, 1].")
+        self.epochs, self.start = epochs, start
+
+    def on_epoch_begin(self, epoch, logs=None):
+        share = min(1.0, epoch / self.epochs)
+        self.model.kl_weight.assign(self.start + (1 - self.start) * share)
