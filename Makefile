@@ -92,9 +92,12 @@ build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 	@trap 'rm -f build/executing.ipynb; exit 1' INT TERM; \
 	$(BIN)/papermill --cwd notebooks --log-output --progress-bar \
 	  $< build/executing.ipynb || { rm -f build/executing.ipynb; exit 1; }
-	@# Keep of each progress bar its end, of the metadata what a reader needs.
+	@# Keep of each progress bar its end, of sliders (which a file cannot hold) none,
+	@# of the metadata what a reader needs.
 	@$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --stdout \
 	  --CoalesceStreamsPreprocessor.enabled=True \
+	  --TagRemovePreprocessor.enabled=True \
+	  --TagRemovePreprocessor.remove_all_outputs_tags='["remove-output"]' \
 	  --ClearMetadataPreprocessor.enabled=True \
 	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask='["tags", "jupyter"]' \
 	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask='["kernelspec"]' \

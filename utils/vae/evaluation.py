@@ -31,8 +31,8 @@ class LogLikelihood:
         Of the mean, from the importance samples alone.
     shortfall : float
         Nats by which the mean falls short of the true log-likelihood, about: the
-        logarithm of a noisy average is too small (eq. 4.12). A lower bound
-        where few samples carry the weight.
+        logarithm of a noisy average is too small (eq. 4.24). A lower limit:
+        the samples drawn do not show the weights that they missed.
     num_samples : int
         Importance samples per image.
     """
@@ -62,7 +62,7 @@ class LogLikelihood:
             f"log p(x) ≥ {self.mean:.2f} ± {self.standard_error:.2f} nats per image "
             f"({len(self.per_image):,} images, {self.num_samples:,} samples each;\n"
             f"Monte Carlo error {self.monte_carlo_error:.3f}, "
-            f"short by about {self.shortfall:.2f})"
+            f"short by about {self.shortfall:.2f} or more)"
         )
 
 
@@ -71,7 +71,7 @@ def log_likelihood(
 ):
     """Estimate the log-likelihood of images by importance sampling.
 
-    Implements eqs. (4.11) to (4.13): the logarithm of the mean weight
+    Implements eqs. (4.23) to (4.25): the logarithm of the mean weight
     p(x|z) p(z) / q(z|x) of draws z from q(z|x). In expectation a lower bound of
     log p(x), never below the ELBO; it tightens as `num_samples` grows.
 

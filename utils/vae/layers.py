@@ -22,7 +22,7 @@ class SavedSeed:
 class Sampling(SavedSeed, keras.layers.Layer):
     """Draw a latent vector from a diagonal Gaussian by reparameterization.
 
-    Implements eq. (4.4): z = mean + exp(log_var / 2) * noise with noise from
+    Implements eq. (4.11): z = mean + exp(log_var / 2) * noise with noise from
     N(0, I), so that gradients reach the mean and the log-variance.
 
     Parameters
@@ -60,7 +60,7 @@ class Sampling(SavedSeed, keras.layers.Layer):
 def gaussian_kl(mean, log_var):
     """KL divergence from N(mean, diag(exp(log_var))) to N(0, I).
 
-    Implements eq. (4.7).
+    Implements eq. (4.15).
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def gaussian_kl(mean, log_var):
 def log_density_ratio(z, mean, log_var):
     """Log p(z) - log q(z|x), for the prior N(0, I) and a Gaussian q.
 
-    The part of eq. (4.26) that does not depend on the likelihood.
+    The part of eq. (4.25) that does not depend on the likelihood.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ class Likelihood:
 class Bernoulli(Likelihood):
     """Independent binary pixels, the decoder's output being their logits.
 
-    Implements eq. (4.21). Grey values are probabilities of a white pixel:
+    Implements eq. (4.17). Grey values are probabilities of a white pixel:
     ``observe`` draws a binary image from them on the device, anew at each call
     (stochastic binarization; Salakhutdinov and Murray, 2008).
     """
@@ -86,7 +86,8 @@ class Bernoulli(Likelihood):
 
     def log_prob(self, x, decoded):
         # Both halves of the Bernoulli in one stable expression.
-        terms = x * _full_precision(decoded) - ops.softplus(_full_precision(decoded))
+        logits = _full_precision(decoded)
+        terms = x * logits - ops.softplus(logits)
         return _sum_pixels(terms, x)
 
     def mean(self, decoded):
@@ -100,7 +101,7 @@ class Bernoulli(Likelihood):
 class Gaussian(Likelihood):
     """Independent Gaussian pixels of one fixed standard deviation.
 
-    Implements eq. (4.19), a density over images in [0, 1] whose mean is the
+    Implements eq. (4.16), a density over images in [0, 1] whose mean is the
     decoder's output.
 
     Parameters

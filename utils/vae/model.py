@@ -15,7 +15,7 @@ from .training import ShuffledImages
 class VAE(SavedSeed, keras.Model):
     """Variational autoencoder with prior N(0, I) and Gaussian encoder.
 
-    Trained by ``fit(images)`` on the negative ELBO of eq. (4.22), in nats per
+    Trained by ``fit(images)`` on the negative ELBO of eq. (4.20), in nats per
     image. ``fit``, ``evaluate`` and callbacks report three numbers: ``loss``,
     and the ``reconstruction`` and ``kl`` that add up to it.
 
@@ -29,7 +29,7 @@ class VAE(SavedSeed, keras.Model):
         What the decoder's output means; `Bernoulli` if left out.
     num_samples : int
         Latent draws per image. More than one trains on the importance-weighted
-        bound of eq. (4.25): then ``loss`` lies below ``reconstruction + kl`` by
+        bound of eq. (4.24): then ``loss`` lies below ``reconstruction + kl`` by
         what the draws tighten it.
     kl_weight : float
         Weight of the KL term in training; the callback `KLWarmUp` changes it.
@@ -143,6 +143,9 @@ class VAE(SavedSeed, keras.Model):
                 kwargs.setdefault("validation_batch_size", batch_size)
                 x = ShuffledImages(x, batch_size or 32, self, seed)
                 batch_size, shuffle = None, False
+        if self.optimizer is not None and not self.optimizer.built:
+            # A compiled step that made these variables would be traced twice.
+            self.optimizer.build(self.trainable_variables)
         return super().fit(x, y, batch_size, *args, shuffle=shuffle, **kwargs)
 
     def compute_loss(
