@@ -43,7 +43,7 @@ outputs: $(EXECUTED)
 	touch $(EXECUTED)
 
 mutants: .venv/ready
-	$(BIN)/python -m pytest tests/test_mutants.py -m "slow or not slow" -v
+	$(BIN)/python -m pytest tests/test_mutants.py -n0 -m "slow or not slow" -v
 
 lock: .venv/ready
 	$(BIN)/python -m pip install --quiet uv

@@ -34,7 +34,7 @@ def test_a_planted_fault_is_caught(mutant, tmp_path):
     file.write_text(text.replace(mutant["original"], mutant["fault"]))
 
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", *mutant["tests"]],
+        [sys.executable, "-m", "pytest", "-n0", "-x", "-q", *mutant["tests"]],
         cwd=tmp_path,
         # Before the editable install, so that the copy is what gets imported.
         env={**os.environ, "PYTHONPATH": str(tmp_path)},

@@ -12,7 +12,7 @@ import pytest
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is JAX already")
 def test_on_jax():
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0", "."],
         cwd=Path(__file__).parent,
         env={**os.environ, "KERAS_BACKEND": "jax"},
         capture_output=True,

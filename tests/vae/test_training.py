@@ -30,9 +30,10 @@ def test_the_importance_weighted_loss_by_hand(make_model, images):
 
 
 def test_several_draws_differ_and_tighten_the_bound(make_model, images):
-    reports = []
+    reports, weights = [], make_model().get_weights()
     for k in (1, 50):
         model = make_model(num_samples=k)
+        model.set_weights(weights)
         for variable in model.encoder.get_layer("mean").variables:
             variable.assign(variable + 1.0)  # an encoder that is off
         z = ops.convert_to_numpy(model(images)["z"]).reshape(k, 64, 2)
@@ -183,11 +184,10 @@ def test_killed_and_resumed_training_ends_where_uninterrupted_training_does(
         np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("half", ["bfloat16", "float16"])
-def test_mixed_precision_trains_and_scores_almost_the_same(make_model, images, half):
+def test_mixed_precision_trains_and_scores_almost_the_same(make_model, images):
     losses, scores = [], []
     policy = keras.config.dtype_policy()
-    for name in ("float32", f"mixed_{half}"):
+    for name in ("float32", "mixed_float16"):
         keras.config.set_dtype_policy(name)
         try:
             keras.utils.set_random_seed(1)
