@@ -2,8 +2,8 @@
 
 Lesson 4 explains each of them; all names below are imported from here.
 
-On a CPU with TensorFlow, `fit` trained the dense networks of lesson 4 faster
-without XLA, which is what Keras chooses there by itself: leave ``jit_compile`` alone.
+On a CPU with TensorFlow, leave ``jit_compile`` alone: Keras then does without XLA,
+under which the random numbers of the binarization took most of a training step.
 """
 
 from . import _quiet  # noqa: F401 (before anything that imports Keras)
