@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from .layers import log_density_ratio
-from .likelihoods import check_images
+from .likelihoods import check_images, check_positive_integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +105,8 @@ def log_likelihood(
     -----
     Source: Burda, Grosse and Salakhutdinov (2016), eqs. 7 and 8.
     """
-    for name, value in (("num_samples", num_samples), ("batch_size", batch_size)):
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} is {value!r}, but must be a positive integer.")
+    check_positive_integer("num_samples", num_samples)
+    check_positive_integer("batch_size", batch_size)
     images = check_images(images, vae.encoder.input_shape[1:])
     # Slabs of about 5,000 decoded images keep a CPU's matrix products busy.
     rows = min(num_samples, max(1, 5000 // batch_size))

@@ -142,6 +142,12 @@ def _sum_pixels(terms, x):
     return ops.sum(terms, axis=tuple(range(1 - len(x.shape), 0)))
 
 
+def check_positive_integer(name, value):
+    """Raise a ValueError that names the argument, unless it is a positive integer."""
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} is {value!r}, but must be a positive integer.")
+
+
 def check_images(images, image_shape):
     """Return `images` as an array, or say what is wrong with them.
 

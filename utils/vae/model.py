@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
-from .likelihoods import Bernoulli, check_images
+from .likelihoods import Bernoulli, check_images, check_positive_integer
 from .training import ShuffledImages
 
 
@@ -66,10 +66,7 @@ class VAE(SavedSeed, keras.Model):
     ):
         super().__init__(**kwargs)
         _check_pair(encoder, decoder)
-        if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
-            raise ValueError(
-                f"num_samples is {num_samples!r}, but must be a positive integer."
-            )
+        check_positive_integer("num_samples", num_samples)
         if not kl_weight >= 0:
             raise ValueError(f"kl_weight is {kl_weight!r}, but must not be negative.")
         self.encoder = encoder

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from .likelihoods import check_positive_integer
+
 
 class ShuffledImages(keras.utils.PyDataset):
     """Minibatches of an array, in an order that depends on the step alone.
@@ -64,8 +66,7 @@ class KLWarmUp(keras.callbacks.Callback):
 
     def __init__(self, epochs, start=0.0):
         super().__init__()
-        if not isinstance(epochs, (int, np.integer)) or epochs < 1:
-            raise ValueError(f"epochs is {epochs!r}, but must be a positive integer.")
+        check_positive_integer("epochs", epochs)
         if not 0 <= start <= 1:
             raise ValueError(f"start is {start!r}, but must lie in [0, 1].")
         self.epochs, self.start = epochs, start
