@@ -12,10 +12,12 @@ from .layers import Sampling, gaussian_kl
 from .likelihoods import Bernoulli, Gaussian, Likelihood
 from .model import VAE
 from .networks import conv_decoder, conv_encoder, dense_decoder, dense_encoder
+from .optimizers import Adam
 from .training import KLWarmUp
 
 __all__ = [
     "VAE",
+    "Adam",
     "Bernoulli",
     "Gaussian",
     "KLWarmUp",
