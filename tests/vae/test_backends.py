@@ -22,8 +22,8 @@ def test_on_jax():
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
 
 
-def test_no_backend_is_named():
+def test_no_backend_is_named_but_in_one_place():
     folder = Path(__file__).parents[2] / "utils" / "vae"
-    for path in folder.glob("*.py"):
+    for path in set(folder.glob("*.py")) - {folder / "backend.py"}:
         for word in ("import tensorflow", "import jax", "import torch"):
             assert word not in path.read_text(), f"{path.name} says {word!r}"

@@ -2,8 +2,8 @@
 
 Lesson 4 explains each of them; all names below are imported from here.
 
-On a CPU with TensorFlow, leave ``jit_compile`` alone: Keras then does without XLA,
-under which the random numbers of the binarization took most of a training step.
+On TensorFlow, training on an array decides for itself whether XLA is worth its
+compile time; see `backend`. Leave ``jit_compile`` alone.
 """
 
 from . import _quiet  # noqa: F401 (before anything that imports Keras)
@@ -12,12 +12,10 @@ from .layers import Sampling, gaussian_kl
 from .likelihoods import Bernoulli, Gaussian, Likelihood
 from .model import VAE
 from .networks import conv_decoder, conv_encoder, dense_decoder, dense_encoder
-from .optimizers import Adam
 from .training import KLWarmUp
 
 __all__ = [
     "VAE",
-    "Adam",
     "Bernoulli",
     "Gaussian",
     "KLWarmUp",

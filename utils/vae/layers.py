@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from .backend import normal
+
 
 class SavedSeed:
     """Mix-in that saves the state of ``seed_generator``, which Keras leaves out.
@@ -45,9 +47,7 @@ class Sampling(SavedSeed, keras.layers.Layer):
 
     def call(self, inputs):
         mean, log_var = inputs
-        noise = keras.random.normal(
-            ops.shape(mean), dtype=mean.dtype, seed=self.seed_generator
-        )
+        noise = normal(ops.shape(mean), self.seed_generator, dtype=mean.dtype)
         return mean + ops.exp(0.5 * log_var) * noise
 
     def compute_output_shape(self, input_shape):

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from .backend import uniform
+
 
 class Likelihood:
     """Interface of a likelihood, and what all of them share.
@@ -81,8 +83,8 @@ class Bernoulli(Likelihood):
     def observe(self, images, seed):
         """Binarize images: zeros and ones, as floats."""
         probabilities = super().observe(images, seed)
-        uniform = keras.random.uniform(ops.shape(images), seed=seed)
-        return ops.cast(uniform < probabilities, keras.config.floatx())
+        threshold = uniform(ops.shape(images), seed)
+        return ops.cast(threshold < probabilities, keras.config.floatx())
 
     def log_prob(self, x, decoded):
         # Both halves of the Bernoulli in one stable expression.

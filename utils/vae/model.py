@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from .backend import device_loop
 from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
 from .likelihoods import Bernoulli, check_images, check_positive_integer
 from .training import ShuffledImages
@@ -79,6 +80,7 @@ class VAE(SavedSeed, keras.Model):
         self.sampling = Sampling(None if seed is None else seed + 1)
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
         self.kl_tracker = keras.metrics.Mean(name="kl")
+        self._batches = self._loop = None  # while `fit` runs on an array
         # Encoder and decoder are functional models, built when they were made.
         self.built = True
 
@@ -143,7 +145,24 @@ class VAE(SavedSeed, keras.Model):
         if self.optimizer is not None and not self.optimizer.built:
             # A compiled step that made these variables would be traced twice.
             self.optimizer.build(self.trainable_variables)
-        return super().fit(x, y, batch_size, *args, shuffle=shuffle, **kwargs)
+        self._batches = x if isinstance(x, ShuffledImages) else None
+        self._epochs = kwargs.get("epochs", args[0] if args else 1)
+        try:
+            return super().fit(x, y, batch_size, *args, shuffle=shuffle, **kwargs)
+        finally:
+            self._batches = None
+            if self._loop is not None:
+                self._loop.unload()
+                self.train_function = None
+
+    def make_train_function(self, force=False):
+        if self._batches is not None:
+            steps = self._epochs * self._batches.num_batches
+            self._loop = device_loop(self, self._batches, steps, self._loop)
+            if self._loop is not None:
+                self.train_function = self._loop
+                return
+        super().make_train_function(force)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True

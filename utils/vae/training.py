@@ -26,7 +26,7 @@ class ShuffledImages(keras.utils.PyDataset):
         super().__init__()
         self.images, self.batch_size = images, batch_size
         self.model, self.seed = model, seed
-        self.order = np.arange(len(images))
+        self.order, self.taken = np.arange(len(images)), 0
 
     @property
     def num_batches(self):
@@ -35,7 +35,13 @@ class ShuffledImages(keras.utils.PyDataset):
     def on_epoch_begin(self):
         steps = int(self.model.optimizer.iterations)
         rng = np.random.default_rng([self.seed, steps])
-        self.order = rng.permutation(len(self.images))
+        self.order, self.taken = rng.permutation(len(self.images)), 0
+
+    def take(self, num_batches):
+        """Indices of the images in the next minibatches of this epoch."""
+        start = self.taken
+        self.taken += num_batches * self.batch_size
+        return self.order[start : self.taken]
 
     def __getitem__(self, index):
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]

@@ -1,0 +1,125 @@
+"""The loop on the device trains as Keras' own loop does, only faster."""
+
+from utils import vae
+from utils.vae import backend
+from utils.vae import model as model_module
+
+import keras
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the loop is for TensorFlow"
+)
+
+
+@pytest.fixture
+def train(make_model, images):
+    def train(likelihood=None, epochs=3, **settings):
+        keras.utils.set_random_seed(0)
+        model = make_model(likelihood=likelihood)
+        model.compile(keras.optimizers.Adam(0.02), **settings)
+        history = model.fit(images, batch_size=10, epochs=epochs, verbose=0).history
+        return model, history
+
+    return train
+
+
+def trainable(model):
+    return [np.array(variable) for variable in model.trainable_variables]
+
+
+@pytest.mark.parametrize("steps", [1, 3, 100])
+@pytest.mark.parametrize("likelihood", [vae.Bernoulli(), vae.Gaussian(0.5)], ids=str)
+def test_it_ends_where_keras_own_loop_ends(train, monkeypatch, likelihood, steps):
+    mine, history = train(likelihood, steps_per_execution=steps)
+    assert isinstance(mine._loop, backend.DeviceLoop)
+    monkeypatch.setattr(model_module, "device_loop", lambda *_: None)
+    keras_own, expected = train(likelihood)
+    assert keras_own._loop is None
+    assert mine.optimizer.iterations == keras_own.optimizer.iterations == 21
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-4)
+    for a, b in zip(trainable(mine), trainable(keras_own), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_under_xla_it_learns_as_well_and_the_same_twice(train):
+    _, plain = train(epochs=40)
+    first, history = train(epochs=40, jit_compile=True, steps_per_execution=4)
+    second, _ = train(epochs=40, jit_compile=True, steps_per_execution=4)
+    assert first._loop.key[1] is True
+    # Other random numbers than without XLA, hence only about the same loss: the mean
+    # of 20 epochs has a standard error of 0.05.
+    late, expected = (np.mean(h["loss"][20:]) for h in (history, plain))
+    assert late < history["loss"][0] - 1
+    assert late == pytest.approx(expected, abs=0.25)
+    for a, b in zip(trainable(first), trainable(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_xla_is_for_long_training_of_dense_networks(make_model, images):
+    model = make_model()
+    model.fit(images, batch_size=32, verbose=0)
+    assert model._loop.key[1] is False
+    batches = vae.training.ShuffledImages(images, 32, model, 0)
+    assert backend.device_loop(model, batches, 10_000).key[1] is True
+    conv = vae.VAE(
+        vae.conv_encoder((4, 4), 2, (3,), (2,)), vae.conv_decoder(2, (4, 4), (3,), (2,))
+    )
+    conv.compile("adam")
+    assert backend.device_loop(conv, batches, 10_000).key[1] is False
+
+
+def test_every_image_is_taken_once_an_epoch(model, images):
+    batches = vae.training.ShuffledImages(images, 10, model, 0)
+    for _ in range(2):
+        batches.on_epoch_begin()
+        taken = np.concatenate([batches.take(3) for _ in range(3)])
+        assert sorted(taken) == list(range(64))
+    assert len(batches.take(3)) == 0
+
+
+def test_it_is_used_again_until_the_model_is_compiled_anew(model, images):
+    loops = []
+    for _ in range(2):
+        model.fit(images, batch_size=16, verbose=0)
+        loops.append(model._loop)
+        assert model._loop.images is None, "the images are let go"
+    model.compile(model.optimizer)
+    history = model.fit(images, batch_size=16, verbose=0).history
+    loops.append(model._loop)
+    assert loops[0] is loops[1] is not loops[2]
+    assert history["loss"][0] > 0
+
+
+def test_other_ways_to_train_are_left_alone(model, images):
+    model.fit(images, batch_size=16, verbose=0)
+    assert np.all(np.isfinite(model.train_on_batch(images[:8])))
+    model.fit(images, batch_size=16, steps_per_epoch=2, verbose=0)
+    model.fit(images, verbose=0)
+    assert model.optimizer.iterations == 4 + 1 + 2 + 2
+
+
+def test_images_that_do_not_fit_are_streamed(train, monkeypatch):
+    import tensorflow as tf
+
+    def no_room(self, batches):
+        raise tf.errors.ResourceExhaustedError(None, None, "no room")
+
+    expected, _ = train()
+    monkeypatch.setattr(backend.DeviceLoop, "load", no_room)
+    streamed, _ = train()
+    assert streamed._loop is None
+    for a, b in zip(trainable(streamed), trainable(expected), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_callbacks_hear_of_every_execution(model, images):
+    ends = []
+    model.compile("adam", steps_per_execution=3)
+    heard = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: ends.append((batch, sorted(logs)))
+    )
+    model.fit(images, batch_size=10, verbose=0, callbacks=[heard])
+    assert [batch for batch, _ in ends] == [2, 5, 8]
+    assert all(logs == ["kl", "loss", "reconstruction"] for _, logs in ends)
