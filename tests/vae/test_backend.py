@@ -30,7 +30,9 @@ def trainable(model):
 
 
 @pytest.mark.parametrize("steps", [1, 3, 100])
-@pytest.mark.parametrize("likelihood", [vae.Bernoulli(), vae.Gaussian(0.5)], ids=str)
+@pytest.mark.parametrize(
+    "likelihood", [vae.Bernoulli(), vae.Gaussian(0.5)], ids=["bernoulli", "gaussian"]
+)
 def test_it_ends_where_keras_own_loop_ends(train, monkeypatch, likelihood, steps):
     mine, history = train(likelihood, steps_per_execution=steps)
     assert isinstance(mine._loop, backend.DeviceLoop)
