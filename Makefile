@@ -13,7 +13,7 @@ SETTINGS := $(VI_PRESET)|$(VI_DATA)|$(VI_OFFLINE)|$(KERAS_BACKEND)
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lab outputs mutants lock clean FORCE
+.PHONY: help run test lab outputs mutants bench lock clean FORCE
 
 help:
 	@echo "make run                execute the lessons, build the site under build/site"
@@ -22,6 +22,7 @@ help:
 	@echo "make lab                open the lessons in JupyterLab"
 	@echo "make outputs            execute the lessons and keep the outputs in notebooks/"
 	@echo "make mutants            plant every listed fault, expect each to be caught"
+	@echo "make bench              time training beside Keras and PyTorch (needs the data)"
 	@echo "make lock               renew requirements.lock from requirements.txt"
 	@echo "make clean              remove build/ and .venv/"
 
@@ -44,6 +45,11 @@ outputs: $(EXECUTED)
 
 mutants: .venv/ready
 	$(BIN)/python -m pytest tests/test_mutants.py -n0 -m "slow or not slow" -v
+
+bench: .venv/ready
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
+	  --requirement tests/benchmarks/requirements.txt
+	$(BIN)/python tests/benchmarks/bench.py
 
 lock: .venv/ready
 	$(BIN)/python -m pip install --quiet uv
