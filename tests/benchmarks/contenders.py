@@ -22,47 +22,35 @@ def mnist():
     return load_mnist().train_images
 
 
-def timed_epochs(fit, images, epochs=EPOCHS):
+def report(marks, images):
     """Seconds of the first epoch, set-up included, and of the others."""
-    seconds = []
-    for _ in range(epochs):
-        begin = time.perf_counter()
-        fit(images)
-        seconds.append(time.perf_counter() - begin)
+    first, *others = (b - a for a, b in itertools.pairwise(marks))
     return {
-        "since_import": time.perf_counter() - START - sum(seconds[1:]),
-        "first_epoch": seconds[0],
-        "epochs": seconds[1:],
+        "since_import": marks[1] - START,
+        "first_epoch": first,
+        "epochs": others,
         "images": len(images),
     }
+
+
+def timed_epochs(epoch, images, epochs=EPOCHS):
+    marks = [time.perf_counter()]
+    for _ in range(epochs):
+        epoch(images)
+        marks.append(time.perf_counter())
+    return report(marks, images)
 
 
 def timed_fit(fit, images, epochs=EPOCHS):
     """The same for a ``fit`` that runs all epochs, by a Keras callback."""
     import keras
 
-    marks = []
-
-    class Clock(keras.callbacks.Callback):
-        def on_train_begin(self, logs=None):
-            marks.append(time.perf_counter())
-
-        def on_epoch_end(self, epoch, logs=None):
-            marks.append(time.perf_counter())
-            if epoch == 0:
-                self.since_import = marks[-1] - START
-
-    clock = Clock()
-    begin = time.perf_counter()
+    marks = [time.perf_counter()]
+    clock = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: marks.append(time.perf_counter())
+    )
     fit(images, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[clock])
-    marks[0] = begin
-    seconds = [b - a for a, b in itertools.pairwise(marks)]
-    return {
-        "since_import": clock.since_import,
-        "first_epoch": seconds[0],
-        "epochs": seconds[1:],
-        "images": len(images),
-    }
+    return report(marks, images)
 
 
 def ours():

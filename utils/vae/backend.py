@@ -56,9 +56,9 @@ def normal(shape, seed, dtype=None):
 
 
 def _next_seed(seed):
-    if not isinstance(seed, keras.random.SeedGenerator):
-        seed = keras.random.SeedGenerator(seed)
-    return keras.ops.cast(seed.next(), "int32")
+    if isinstance(seed, keras.random.SeedGenerator):
+        return keras.ops.cast(seed.next(), "int32")
+    return (seed, 0)
 
 
 def device_loop(model, batches, steps, last=None):

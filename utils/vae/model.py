@@ -151,7 +151,7 @@ class VAE(SavedSeed, keras.Model):
             return super().fit(x, y, batch_size, *args, shuffle=shuffle, **kwargs)
         finally:
             self._batches = None
-            if self._loop is not None:
+            if self._loop is not None and self.train_function is self._loop:
                 self._loop.unload()
                 self.train_function = None
 
