@@ -1,6 +1,7 @@
 from utils import vae
 from utils.vae.likelihoods import check_images
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -25,6 +26,38 @@ def test_log_prob_stays_finite_for_a_decoder_that_is_sure():
     assert float(bernoulli.log_prob(x, wrong)[0]) == -2000.0
 
 
+@pytest.mark.parametrize("shape", [(4, 8), (5, 7), (32, 3, 1)])
+def test_the_gradient_of_log_prob_is_x_minus_the_mean(shape):
+    """Which Keras' optimizers see, through a formula of our own."""
+    rng = np.random.default_rng(0)
+    start = rng.normal(0, 3, (2, 6, *shape)).astype("float32")  # two latent draws
+    x = rng.integers(0, 2, (6, *shape)).astype("float32")
+    layer = keras.layers.Layer()
+    logits = layer.add_weight(shape=start.shape, initializer=lambda *a, **k: start)
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.only = layer
+
+        def build(self, input_shape):
+            self.built = True
+
+        def call(self, weights):
+            return ops.sum(weights * bernoulli.log_prob(x, logits * 1.0))
+
+        def compute_loss(self, x=None, y=None, y_pred=None, *_, **__):
+            return y_pred
+
+    weights = rng.random((2, 6)).astype("float32")
+    model = Model()
+    model.compile(keras.optimizers.SGD(1.0))
+    model.train_on_batch(weights)
+    moved = start - ops.convert_to_numpy(logits)
+    expected = weights.reshape(2, 6, *[1] * len(shape)) * (x - 1 / (1 + np.exp(-start)))
+    np.testing.assert_allclose(moved, expected, atol=2e-6)
+
+
 @pytest.mark.parametrize("kind", ["bytes", "floats"])
 def test_binarization_is_binary_unbiased_and_anew_at_each_use(kind):
     greys = np.array([0, 51, 128, 255], dtype="uint8")
@@ -32,8 +65,6 @@ def test_binarization_is_binary_unbiased_and_anew_at_each_use(kind):
     images = ops.convert_to_tensor(
         images if kind == "bytes" else (images / 255).astype("float32")
     )
-    import keras
-
     seed = keras.random.SeedGenerator(0)
     first, second = (
         ops.convert_to_numpy(bernoulli.observe(images, seed)) for _ in range(2)

@@ -1,19 +1,26 @@
 """What is done in TensorFlow's own terms, for speed; the only place that names it.
 
 `VAE.fit` on an array works on any backend through Keras' loop. On TensorFlow it
-comes here: the images lie on the device as bytes, and minibatches are gathered,
-binarized and learnt from without a return to Python in between. Long training of
-dense networks is compiled by XLA, which fuses what is not a matrix product.
+comes here: blocks of many minibatches of bytes are trained on without a return to
+Python in between, and binarized and scaled on the way. Long training of dense
+networks is compiled by XLA, which fuses all that is not a matrix product; it is left
+out where it does not pay: for short training, and for convolutions on a CPU, which
+it makes twice as slow.
 """
 
 import contextlib
 import ctypes
+import math
 
 import keras
 import numpy as np
 
 # XLA takes seconds to compile a network, and then saves milliseconds a step.
 STEPS_WORTH_XLA = 1000
+
+# A block is what one call trains on: long enough to hide the call, short enough for
+# a progress bar that moves and for memory that nobody misses.
+BLOCK_STEPS, BLOCK_BYTES = 64, 32 * 2**20
 
 # The scratch memory of matrix products comes and goes at every step. Unless told to
 # keep some, glibc may hand it back to the system each time, and the page faults that
@@ -23,46 +30,8 @@ with contextlib.suppress(AttributeError, OSError, TypeError):  # another C libra
     ctypes.CDLL(None).mallopt(M_TOP_PAD, 128 * 2**20)
 
 
-def uniform(shape, seed):
-    """Draw from U(0, 1), under XLA too without its slow default generator.
-
-    Parameters
-    ----------
-    shape : tuple of int or tensor
-    seed : int or keras.random.SeedGenerator
-
-    Returns
-    -------
-    tensor of floats in [0, 1)
-    """
-    if keras.backend.backend() != "tensorflow":
-        return keras.random.uniform(shape, seed=seed)
-    import tensorflow as tf
-
-    return tf.random.stateless_uniform(
-        shape, _next_seed(seed), dtype=keras.config.floatx(), alg="philox"
-    )
-
-
-def normal(shape, seed, dtype=None):
-    """Draw from N(0, 1); otherwise like `uniform`."""
-    if keras.backend.backend() != "tensorflow":
-        return keras.random.normal(shape, dtype=dtype, seed=seed)
-    import tensorflow as tf
-
-    return tf.random.stateless_normal(
-        shape, _next_seed(seed), dtype=dtype or keras.config.floatx(), alg="philox"
-    )
-
-
-def _next_seed(seed):
-    if isinstance(seed, keras.random.SeedGenerator):
-        return keras.ops.cast(seed.next(), "int32")
-    return (seed, 0)
-
-
-def device_loop(model, batches, steps, last=None):
-    """Build what trains a model on images that lie on the device.
+def device_loop(model, batches, steps, each=False, last=None):
+    """Build what trains a model on blocks of minibatches.
 
     Parameters
     ----------
@@ -71,6 +40,9 @@ def device_loop(model, batches, steps, last=None):
     batches : ShuffledImages
     steps : int
         Minibatches that the whole training will take.
+    each : bool
+        Whether somebody listens to every minibatch; a block is one minibatch then,
+        or as many as the model was compiled with.
     last : DeviceLoop, optional
         Of an earlier training of the model; used again if nothing changed.
 
@@ -78,53 +50,69 @@ def device_loop(model, batches, steps, last=None):
     -------
     DeviceLoop, or None
         None where Keras' own loop is the one to use: another backend, several
-        devices, eager execution, or images that the device has no room for.
+        devices, or eager execution.
     """
     if keras.backend.backend() != "tensorflow" or model.run_eagerly:
         return None
-    import tensorflow as tf
-
     if model.distribute_strategy.num_replicas_in_sync > 1:
         return None
     convolves = any(len(kernel.shape) > 2 for kernel in model.trainable_variables)
-    on_cpu = not tf.config.list_logical_devices("GPU")
-    worth_it = steps >= STEPS_WORTH_XLA and not (convolves and on_cpu)
-    loop = DeviceLoop(model, batches.batch_size, bool(model.jit_compile or worth_it))
+    worth_it = steps >= STEPS_WORTH_XLA and not (convolves and not _gpus())
+    xla = bool(model.jit_compile or worth_it)
+    loop = DeviceLoop(model, batches, xla, each or model.steps_per_execution > 1)
     if last is not None and last.key == loop.key:
         loop = last
-    try:
-        loop.load(batches)
-    except tf.errors.ResourceExhaustedError:
-        return None
+    loop.load(batches)
     return loop
 
 
+def _steps(batches):
+    """Minibatches in a block: as even a division of the epoch as the limits allow."""
+    minibatch = batches.batch_size * batches.images[:1].nbytes
+    most = max(1, min(BLOCK_STEPS, BLOCK_BYTES // minibatch))
+    blocks = math.ceil(batches.num_batches / most)
+    return math.ceil(batches.num_batches / blocks)
+
+
+def _gpus():
+    import tensorflow as tf
+
+    return tf.config.list_logical_devices("GPU")
+
+
 class DeviceLoop:
-    """What Keras' ``fit`` calls for every ``steps_per_execution`` minibatches.
+    """What Keras' ``fit`` calls for every block of minibatches.
 
     Parameters
     ----------
     model : VAE
-    size : int
-        Images in a minibatch.
+    batches : ShuffledImages
     xla : bool
         Whether XLA compiles the loop.
+    as_compiled : bool
+        Whether a block has the ``steps_per_execution`` of the model.
+
+    Attributes
+    ----------
+    steps : int
+        Minibatches in a block.
     """
 
-    def __init__(self, model, size, xla):
+    def __init__(self, model, batches, xla, as_compiled):
         import tensorflow as tf
 
-        self.size, self.steps = size, model.steps_per_execution
-        self.images = self.batches = None
+        self.size, self.usual_steps = batches.batch_size, model.steps_per_execution
+        self.steps = self.usual_steps if as_compiled else _steps(batches)
+        self.batches = self.on_device = None
         # `compile` renews the metrics, and with them what was traced.
-        self.key = (size, xla, self.steps, model.optimizer, *model.metrics)
+        self.key = (self.size, self.steps, xla, model.optimizer, *model.metrics)
 
-        def step(images, chosen):
-            return model.train_step((tf.gather(images, chosen),))
+        def step(images):
+            return model.train_step((images,))
 
-        def full(images, order, count):
+        def full(block, count):
             def body(i):
-                step(images, order[i])
+                step(block[i])
                 return [i + 1]
 
             tf.while_loop(lambda i: i < count, body, [0], parallel_iterations=1)
@@ -135,17 +123,24 @@ class DeviceLoop:
         self.rest = tf.function(step, autograph=False)
 
     def load(self, batches):
-        """Bring the images to the device, as they are."""
+        """Bring the images to a GPU, as they are, if it has the room.
+
+        A CPU reads them where they lie, and so does a GPU that lacks the room, a
+        block at a time: from memory, or from the file behind a ``numpy.memmap``.
+        """
         import tensorflow as tf
 
-        self.batches, self.images = batches, tf.constant(batches.images)
+        self.batches, self.on_device = batches, None
+        if _gpus():
+            with contextlib.suppress(tf.errors.ResourceExhaustedError):
+                self.on_device = tf.constant(batches.images)
 
     def unload(self):
         """Let go of the images."""
-        self.images = self.batches = None
+        self.batches = self.on_device = None
 
     def __call__(self, iterator):
-        """Train on the next minibatches, return the metrics of the epoch so far.
+        """Train on the next block, return the metrics of the epoch so far.
 
         Keras' own `iterator` over the same minibatches is left untouched.
         """
@@ -153,10 +148,16 @@ class DeviceLoop:
         count = len(chosen) // self.size
         logs = None
         if count:
-            order = np.zeros((self.steps, self.size), "int32")
-            order.flat[: count * self.size] = chosen[: count * self.size]
-            logs = self.full(self.images, order, np.int32(count))
+            # The last block is shorter, but of one shape with the others.
+            filled = np.resize(chosen[: count * self.size], (self.steps, self.size))
+            logs = self.full(self._gather(filled), np.int32(count))
         if len(chosen) > count * self.size:
-            rest = chosen[count * self.size :].astype("int32")
-            logs = self.rest(self.images, rest)
+            logs = self.rest(self._gather(chosen[count * self.size :]))
         return logs
+
+    def _gather(self, chosen):
+        import tensorflow as tf
+
+        if self.on_device is not None:
+            return tf.gather(self.on_device, chosen)
+        return tf.constant(self.batches.images[chosen])

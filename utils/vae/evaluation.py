@@ -9,6 +9,7 @@ from keras import ops
 
 from .layers import log_density_ratio
 from .likelihoods import check_images, check_positive_integer
+from .random import normal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,9 +163,7 @@ class _ImportanceSampler(keras.Model):
         x = self.vae.likelihood.observe(images, self.seed_generator)
         mean, log_var = self.vae.encoder(x)
         slabs = math.ceil(self.num_samples / self.rows)
-        noise = keras.random.normal(
-            (slabs, self.rows, *ops.shape(mean)), seed=self.seed_generator
-        )
+        noise = normal((slabs, self.rows, *ops.shape(mean)), self.seed_generator)
         # The last slab may hold more than was asked for: weight zero.
         index = ops.reshape(ops.arange(slabs * self.rows), (slabs, self.rows, 1))
         log_mask = ops.where(index < self.num_samples, 0.0, -math.inf)

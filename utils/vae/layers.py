@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from .backend import normal
+from .random import normal
 
 
 class SavedSeed:
@@ -47,7 +47,7 @@ class Sampling(SavedSeed, keras.layers.Layer):
 
     def call(self, inputs):
         mean, log_var = inputs
-        noise = normal(ops.shape(mean), self.seed_generator, dtype=mean.dtype)
+        noise = normal(ops.shape(mean), self.seed_generator)
         return mean + ops.exp(0.5 * log_var) * noise
 
     def compute_output_shape(self, input_shape):

@@ -9,7 +9,7 @@ from keras import ops
 from .backend import device_loop
 from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
 from .likelihoods import Bernoulli, check_images, check_positive_integer
-from .training import ShuffledImages
+from .training import ShuffledImages, hears_minibatches
 
 
 @keras.saving.register_keras_serializable(package="utils.vae")
@@ -80,7 +80,7 @@ class VAE(SavedSeed, keras.Model):
         self.sampling = Sampling(None if seed is None else seed + 1)
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
         self.kl_tracker = keras.metrics.Mean(name="kl")
-        self._batches = self._loop = None  # while `fit` runs on an array
+        self._loop, self._in_blocks = None, False  # how `fit` trains on an array
         # Encoder and decoder are functional models, built when they were made.
         self.built = True
 
@@ -111,18 +111,36 @@ class VAE(SavedSeed, keras.Model):
         decoded = self.decoder(ops.reshape(z, (-1, self.latent_dim)))
         return ops.reshape(decoded, (*ops.shape(z)[:-1], *decoded.shape[1:]))
 
-    def fit(self, x=None, y=None, batch_size=None, *args, shuffle=True, **kwargs):
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        **kwargs,
+    ):
         """Train on images, as ``keras.Model.fit`` does.
 
         An array is shuffled in an order that a checkpoint can resume, unless
-        `steps_per_epoch` cuts epochs short.
+        `steps_per_epoch` cuts epochs short. On TensorFlow, many minibatches of an
+        array are trained on in one call, unless a callback listens to each.
 
         Parameters
         ----------
         x : array, shape (N, *image_shape), or any other data that Keras takes
-            Bytes 0 to 255, or floats in [0, 1].
-        y, batch_size, *args, shuffle, **kwargs
+            Bytes 0 to 255, or floats in [0, 1]. Images are copied a block at a
+            time, so a ``numpy.memmap`` may be larger than memory.
+        y, batch_size, epochs, ..., shuffle, **kwargs
             As for ``keras.Model.fit``; there are no labels.
+
+        Returns
+        -------
+        keras.callbacks.History
 
         Raises
         ------
@@ -132,37 +150,53 @@ class VAE(SavedSeed, keras.Model):
         """
         if isinstance(x, np.ndarray):
             check_images(x, self.encoder.input_shape[1:])
-            split = kwargs.pop("validation_split", 0)
-            if split and kwargs.get("validation_data") is None:
-                held_out = len(x) - math.floor(len(x) * (1 - split))
-                x, kwargs["validation_data"] = x[:-held_out], (x[-held_out:],)
+            if validation_split and validation_data is None:
+                held_out = len(x) - math.floor(len(x) * (1 - validation_split))
+                x, validation_data = x[:-held_out], (x[-held_out:],)
             extras = ("sample_weight", "steps_per_epoch")
             if shuffle and y is None and all(kwargs.get(k) is None for k in extras):
                 seed = self.seed_generator.get_config()["seed"]
                 kwargs.setdefault("validation_batch_size", batch_size)
                 x = ShuffledImages(x, batch_size or 32, self, seed)
-                batch_size, shuffle = None, False
+                batch_size, shuffle, validation_split = None, False, 0.0
         if self.optimizer is not None and not self.optimizer.built:
             # A compiled step that made these variables would be traced twice.
             self.optimizer.build(self.trainable_variables)
-        self._batches = x if isinstance(x, ShuffledImages) else None
-        self._epochs = kwargs.get("epochs", args[0] if args else 1)
+        if isinstance(x, ShuffledImages) and self.compiled:
+            steps, each = epochs * x.num_batches, hears_minibatches(callbacks)
+            self._loop = device_loop(self, x, steps, each, last=self._loop)
+            self._in_blocks = self._loop is not None
+        usual = self.steps_per_execution
+        if self._in_blocks:
+            self.steps_per_execution = self._loop.steps
         try:
-            return super().fit(x, y, batch_size, *args, shuffle=shuffle, **kwargs)
+            return super().fit(
+                x,
+                y,
+                batch_size,
+                epochs,
+                verbose,
+                callbacks,
+                validation_split,
+                validation_data,
+                shuffle,
+                **kwargs,
+            )
         finally:
-            self._batches = None
-            if self._loop is not None and self.train_function is self._loop:
+            self.steps_per_execution = usual
+            if self._in_blocks:
+                self._in_blocks = False
                 self._loop.unload()
                 self.train_function = None
 
     def make_train_function(self, force=False):
-        if self._batches is not None:
-            steps = self._epochs * self._batches.num_batches
-            self._loop = device_loop(self, self._batches, steps, self._loop)
-            if self._loop is not None:
-                self.train_function = self._loop
-                return
-        super().make_train_function(force)
+        if self._in_blocks:
+            self.train_function = self._loop
+            # Keras has cut the epoch into blocks by now; validation, which comes
+            # next, goes by steps of its own.
+            self.steps_per_execution = self._loop.usual_steps
+        else:
+            super().make_train_function(force)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True

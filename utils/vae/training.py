@@ -6,6 +6,11 @@ import numpy as np
 from .likelihoods import check_positive_integer
 
 
+MINIBATCH_HOOKS = {
+    f"on_{kind}batch_{end}" for kind in ("", "train_") for end in ("begin", "end")
+}
+
+
 class ShuffledImages(keras.utils.PyDataset):
     """Minibatches of an array, in an order that depends on the step alone.
 
@@ -46,6 +51,33 @@ class ShuffledImages(keras.utils.PyDataset):
     def __getitem__(self, index):
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         return (self.images[chosen],)
+
+
+def hears_minibatches(callbacks):
+    """Tell whether a callback wants to be called at every minibatch.
+
+    Parameters
+    ----------
+    callbacks : callback, list of callbacks, CallbackList or None
+
+    Returns
+    -------
+    bool
+        Keras' own callbacks that act once an epoch are content without.
+    """
+    listed = getattr(callbacks, "callbacks", callbacks) or []
+    return any(map(_hears_minibatches, keras.tree.flatten(listed)))
+
+
+def _hears_minibatches(callback):
+    frequencies = (getattr(callback, f"{n}_freq", False) for n in ("save", "update"))
+    if any(f not in ("epoch", False) for f in frequencies):
+        return True
+    own = vars(callback).keys()  # where LambdaCallback puts what it is given
+    for kind in type(callback).__mro__:
+        if not kind.__module__.startswith("keras."):
+            own |= vars(kind).keys()
+    return not own.isdisjoint(MINIBATCH_HOOKS)
 
 
 class KLWarmUp(keras.callbacks.Callback):
