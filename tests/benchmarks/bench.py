@@ -1,8 +1,9 @@
 """Time `VAE.fit` beside what people use otherwise: ``make bench``.
 
-Every contender runs in a fresh process; a round runs all of them one after the other,
-so that a busy machine is busy for all. The table gives medians over the rounds, and
-`bench.json` beside this file keeps every number with the machine it comes from.
+Every contender runs in a fresh process; a round runs all of a case one after the
+other, so that a busy machine is busy for all. Tables give medians over the rounds,
+and `bench.json` beside this file keeps every number with the machine it comes from.
+A case that is run alone replaces its part of the file only.
 """
 
 import argparse
@@ -19,15 +20,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 HERE = Path(__file__).parent
-CONTENDERS = (
-    "peak",
-    "ours",
-    "torch_loop",
-    "keras_default",
-    "keras_16",
-    "keras_xla",
-    "keras_xla_16",
-)
+RECORD = HERE / "bench.json"
+WAYS = ("ours", "keras_default", "keras_16", "keras_xla", "keras_xla_16")
+CASES = {
+    "mlp": ("peak", "mlp_torch", *(f"mlp_{way}" for way in WAYS)),
+    "conv": tuple(f"conv_{way}" for way in WAYS),
+    "score": ("score_ours", "score_plain"),
+    "growth": ("growth",),
+    "precision": tuple(
+        f"precision_{policy}" for policy in ("float32", "mixed_bfloat16")
+    ),
+}
+ROUNDS = {"mlp": 5, "conv": 3, "score": 1, "growth": 2, "precision": 2}
 MEGAFLOP_PER_IMAGE = 3.3  # forward, and backward without the gradient of the input
 
 
@@ -70,46 +74,111 @@ def machine():
     }
 
 
-def rate(result):
-    return result["images"] / statistics.median(result["epochs"])
+def median(runs, value):
+    return statistics.median(map(value, runs))
+
+
+def rate(run):
+    return run["images"] / statistics.median(run["epochs"])
+
+
+def training(results):
+    """Images a second of each contender, and ours as a multiple of the others."""
+    peak = results.pop("peak", None)
+    name = next(name for name in results if name.endswith("_ours"))
+    rates = {name: median(runs, rate) for name, runs in results.items()}
+    starts = {
+        name: median(runs, lambda run: run["since_import"])
+        for name, runs in results.items()
+    }
+    print("contender            images/s   ours is  import to the end of an epoch")
+    for other in sorted(rates, key=rates.get, reverse=True):
+        ratio = rates[name] / rates[other]
+        print(f"{other:19} {rates[other]:9,.0f} {ratio:8.2f}x {starts[other]:13.1f} s")
+    summary = {"images_per_second": rates, "start_seconds": starts}
+    if peak:
+        gflops = statistics.median(g for run in peak for g in run["gflops"])
+        share = rates[name] * MEGAFLOP_PER_IMAGE / 1e3 / gflops
+        print(f"matrix-product peak {gflops:.0f} GFLOP/s, of which ours {share:.0%}")
+        summary.update(peak_gflops=gflops, share_of_peak=share)
+    return summary
+
+
+def scoring(results):
+    seconds = {
+        name: median(runs, lambda run: run["seconds"]) for name, runs in results.items()
+    }
+    images = results["score_ours"][0]["images"]
+    print(f"{images:,} images, 500 samples each")
+    for name, value in seconds.items():
+        ratio = value / seconds["score_ours"]
+        mean = results[name][0]["mean"]
+        print(f"{name:12} {value:7.1f} s, ours is {ratio:.2f}x (estimate {mean:.2f})")
+    return {"seconds": seconds}
+
+
+def growing(results):
+    runs = results["growth"]
+    share = median(runs, lambda run: run["peak_bytes"] / run["image_bytes"])
+    cost = median(
+        runs,
+        lambda run: (
+            run["microseconds_630000"] / statistics.median(run["microseconds_10000"])
+        ),
+    )
+    size = runs[0]["image_bytes"] / 1e9
+    print(f"630,000 images, {size:.2f} GB of made-up bytes")
+    print(f"peak memory of the process {share:.2f}x the bytes")
+    print(f"an image costs {cost:.2f}x what it costs with 10,000 images")
+    return {"peak_memory": share, "cost_per_image": cost}
+
+
+def precisions(results):
+    summary = {}
+    print("policy                      images/s  held-out log p(x), 2,000 images")
+    for name, runs in results.items():
+        score, error = runs[0]["held_out"], runs[0]["error"]
+        summary[name] = {"images_per_second": median(runs, rate), "held_out": score}
+        print(f"{name:25} {median(runs, rate):10,.0f} {score:11.2f} ± {error:.2f}")
+    return summary
+
+
+REPORTS = {
+    "mlp": training,
+    "conv": training,
+    "score": scoring,
+    "growth": growing,
+    "precision": precisions,
+}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="default 5")
-    rounds = parser.parse_args().rounds
-    results = {name: [] for name in CONTENDERS}
-    with tqdm(total=rounds * len(CONTENDERS)) as bar:
-        for _ in range(rounds):
-            for name in CONTENDERS:
-                bar.set_description(name)
-                results[name].append(run(name))
-                bar.update()
-    peak = statistics.median(g for r in results["peak"] for g in r["gflops"])
-    trained = {name: results[name] for name in CONTENDERS if name != "peak"}
-    rates = {k: statistics.median(map(rate, v)) for k, v in trained.items()}
-    starts = {
-        name: statistics.median(r["since_import"] for r in runs)
-        for name, runs in trained.items()
-    }
-    record = {"machine": machine()}
-    print(record["machine"]["data"])
-    print(f"MLP 784-400-20, minibatches of 128, medians of {rounds} rounds")
-    print(f"matrix-product peak {peak:.0f} GFLOP/s\n")
-    print("contender       images/s  of the peak  ours is  import to first epoch")
-    for name, images in sorted(rates.items(), key=lambda item: -item[1]):
-        share = images * MEGAFLOP_PER_IMAGE / 1e3 / peak
-        print(
-            f"{name:15} {images:8,.0f} {share:11.0%}"
-            f" {rates['ours'] / images:8.2f}x {starts[name]:14.1f} s"
+    parser.add_argument("--rounds", type=int, help="of every case")
+    parser.add_argument("cases", nargs="*", metavar="case", help=", ".join(CASES))
+    arguments = parser.parse_args()
+    cases = arguments.cases or list(CASES)
+    if unknown := set(cases) - set(CASES):
+        parser.error(
+            f"no such case: {', '.join(unknown)}; choose of {', '.join(CASES)}"
         )
-    record["summary"] = {
-        "peak_gflops": peak,
-        "images_per_second": rates,
-        "start_seconds": starts,
-    }
-    record["rounds"] = results
-    (HERE / "bench.json").write_text(json.dumps(record, indent=1) + "\n")
+    rounds = {case: arguments.rounds or ROUNDS[case] for case in cases}
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    with tqdm(total=sum(rounds[case] * len(CASES[case]) for case in cases)) as bar:
+        for case in cases:
+            results = {name: [] for name in CASES[case]}
+            for _ in range(rounds[case]):
+                for name in results:
+                    bar.set_description(name)
+                    results[name].append(run(name))
+                    bar.update()
+            record[case] = {"machine": machine(), "rounds": results}
+    print(data())
+    for case in cases:
+        print(f"\n{case}, medians of {rounds[case]} rounds")
+        record[case]["summary"] = REPORTS[case](dict(record[case]["rounds"]))
+        record[case] = {k: record[case][k] for k in ("machine", "summary", "rounds")}
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def train(make_model, images):
-    def train(likelihood=None, epochs=3, **settings):
+    def train(likelihood=None, epochs=3, data=images, **settings):
         keras.utils.set_random_seed(0)
         model = make_model(likelihood=likelihood)
         model.compile(keras.optimizers.Adam(0.02), **settings)
-        history = model.fit(images, batch_size=10, epochs=epochs, verbose=0).history
+        history = model.fit(data, batch_size=10, epochs=epochs, verbose=0).history
         return model, history
 
     return train
@@ -123,6 +123,62 @@ def test_images_that_do_not_fit_on_the_device_are_streamed(train, monkeypatch):
     streamed, _ = train()
     assert not gathered
     for a, b in zip(trainable(streamed), trainable(on_device), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_many_minibatches_a_call_unless_somebody_listens(
+    make_model, images, monkeypatch
+):
+    calls, call = [], backend.DeviceLoop.__call__
+    monkeypatch.setattr(
+        backend.DeviceLoop, "__call__", lambda *args: calls.append(1) or call(*args)
+    )
+    heard, listens = [], keras.callbacks.LambdaCallback
+    for callbacks, blocks in [
+        ([], 1),
+        ([keras.callbacks.EarlyStopping("loss")], 1),
+        ([listens(on_epoch_end=lambda epoch, logs: heard.append(logs))], 1),
+        ([listens(on_train_batch_end=lambda batch, logs: heard.append(logs))], 7),
+    ]:
+        model = make_model()
+        calls.clear()
+        model.fit(images, batch_size=10, verbose=0, callbacks=callbacks)
+        assert len(calls) == blocks
+        assert model.steps_per_execution == 1
+    assert len(heard) == 1 + 7
+
+
+def test_blocks_leave_validation_and_the_history_as_they_were(make_model, images):
+    """Training takes 7 minibatches a call, validation 1: all images are counted."""
+    reports = []
+    listener = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: 0)
+    for callbacks in ([], [listener]):
+        model = make_model(likelihood=vae.Gaussian(0.5))
+        model.set_weights([w * 0 for w in model.get_weights()])
+        held_out = np.concatenate([images, np.zeros((300, 4, 4), "uint8")])
+        history = model.fit(
+            images,
+            batch_size=10,
+            verbose=0,
+            validation_data=(held_out,),
+            validation_batch_size=10,
+            callbacks=callbacks,
+        ).history
+        reports.append(history)
+        again = model.evaluate(held_out, batch_size=10, verbose=0, return_dict=True)
+        assert again["loss"] == pytest.approx(history["val_loss"][0], rel=1e-2)
+    for name, values in reports[0].items():
+        assert values == pytest.approx(reports[1][name], rel=1e-3), name
+
+
+def test_a_memmap_is_read_block_by_block(train, images, tmp_path, monkeypatch):
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    expected, _ = train()
+    monkeypatch.setattr(backend, "BLOCK_BYTES", 30 * 16)  # three minibatches
+    streamed, _ = train(data=mapped)
+    assert streamed._loop.steps == 3
+    for a, b in zip(trainable(streamed), trainable(expected), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

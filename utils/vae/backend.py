@@ -30,6 +30,25 @@ with contextlib.suppress(AttributeError, OSError, TypeError):  # another C libra
     ctypes.CDLL(None).mallopt(M_TOP_PAD, 128 * 2**20)
 
 
+def num_devices():
+    """Devices that ``tf.distribute`` trains on at once; 1 elsewhere."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def this_device():
+    """Which of the `num_devices` is computing, counted from 0."""
+    if num_devices() == 1:
+        return 0
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return 0 if context is None else context.replica_id_in_sync_group
+
+
 def device_loop(model, batches, steps, each=False, last=None):
     """Build what trains a model on blocks of minibatches.
 

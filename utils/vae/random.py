@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from .backend import this_device
+
 
 def uniform(shape, seed):
     """Draw from U(0, 1).
@@ -89,5 +91,9 @@ def _product(shape):
 
 def _words(seed):
     if isinstance(seed, keras.random.SeedGenerator):
-        return ops.unstack(ops.cast(seed.next(), "uint32"))
-    return ops.unstack(np.array([seed % 2**32, 0], "uint32"))
+        first, second = ops.unstack(ops.cast(seed.next(), "uint32"))
+    else:
+        first, second = ops.unstack(np.array([seed % 2**32, 0], "uint32"))
+    # Every device holds the same generators, but draws for images of its own.
+    device = ops.cast(this_device(), "uint32")
+    return first + device * np.uint32(0x9E3779B9), second

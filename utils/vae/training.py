@@ -5,7 +5,6 @@ import numpy as np
 
 from .likelihoods import check_positive_integer
 
-
 MINIBATCH_HOOKS = {
     f"on_{kind}batch_{end}" for kind in ("", "train_") for end in ("begin", "end")
 }
@@ -38,7 +37,7 @@ class ShuffledImages(keras.utils.PyDataset):
         return -(-len(self.images) // self.batch_size)
 
     def on_epoch_begin(self):
-        steps = int(self.model.optimizer.iterations)
+        steps = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         rng = np.random.default_rng([self.seed, steps])
         self.order, self.taken = rng.permutation(len(self.images)), 0
 

@@ -1,0 +1,244 @@
+"""Reach the papers' figures: ``make results``. Hours; stop it and go on at will.
+
+The protocol is that of Burda, Grosse and Salakhutdinov (2016): MNIST binarized anew
+at each use, all 60,000 training images, the test set scored once, by importance
+sampling with 5,000 samples an image. Choices were made with ``--validation``, which
+trains on 50,000 images and scores the other 10,000 with 500 samples.
+
+What is done is kept in `results.json` beside this file, and is not done again; what
+is under way in `build/results`. The README's table is written from the former.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+
+from utils import vae
+from utils.datasets import load_mnist
+
+import keras
+import numpy as np
+from bench import machine
+from tqdm import tqdm
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+RECORD = HERE / "results.json"
+MARKS = "<!-- results -->\n", "<!-- end of results -->"
+SHAPE = (28, 28)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A model, how it is trained, and the published figure to compare with."""
+
+    title: str
+    paper: str
+    epochs: int
+    num_samples: int = 1
+    hidden_units: tuple = (512, 512)
+    latent_dim: int = 40
+    activation: str = "silu"
+    batch_size: int = 200
+    learning_rate: float = 3e-3
+    seeds: tuple = (0, 1)
+    importance_samples: int = 5000
+
+    def build(self, train, seed):
+        """Build the model, compiled with a learning rate that climbs, then falls."""
+        keras.utils.set_random_seed(seed)
+        mean_image = train.mean(axis=0) / 255
+        networks = {"hidden_units": self.hidden_units, "activation": self.activation}
+        model = vae.VAE(
+            vae.dense_encoder(SHAPE, self.latent_dim, **networks),
+            vae.dense_decoder(
+                self.latent_dim, SHAPE, mean_image=mean_image, **networks
+            ),
+            num_samples=self.num_samples,
+            seed=seed,
+        )
+        steps = self.epochs * math.ceil(len(train) / self.batch_size)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0,
+            steps,
+            warmup_target=self.learning_rate,
+            warmup_steps=steps // 20,
+            alpha=0.003,
+        )
+        model.compile(keras.optimizers.Adam(rate))
+        return model
+
+
+EXPERIMENTS = {
+    "vae": Experiment("VAE, one stochastic layer, k = 1", "86.76", epochs=150),
+}
+for size, bound in {3: 133.3, 5: 118.7, 10: 103.2, 20: 99.4, 200: 99.3}.items():
+    EXPERIMENTS[f"latent-{size}"] = Experiment(
+        f"ELBO with {size} latent variables",
+        f"{bound} (read off a figure)",
+        epochs=60,
+        hidden_units=(500,),
+        latent_dim=size,
+        activation="tanh",
+        batch_size=100,
+        learning_rate=1e-3,
+        seeds=(0,),
+        importance_samples=1,
+    )
+
+
+class Clock(keras.callbacks.Callback):
+    """Count the seconds of training, over interruptions, and show its progress."""
+
+    def __init__(self, file, epochs, title):
+        super().__init__()
+        self.file = file
+        self.before = json.loads(file.read_text()) if file.exists() else 0.0
+        self.bar = tqdm(total=epochs, desc=title, unit="epoch")
+
+    def on_train_begin(self, logs=None):
+        self.begin = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = self.before + time.perf_counter() - self.begin
+        self.file.write_text(json.dumps(seconds))
+        self.bar.update(epoch + 1 - self.bar.n)
+        self.bar.set_postfix(loss=f"{logs['loss']:.2f}")
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
+
+
+def run(name, seed, train, held_out, folder):
+    """Train, unless that is done, and score."""
+    experiment = EXPERIMENTS[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    model = experiment.build(train, seed)
+    weights, clock = folder / "final.weights.h5", folder / "seconds.json"
+    if weights.exists():
+        model.load_weights(weights)
+    else:
+        model.fit(
+            train,
+            batch_size=experiment.batch_size,
+            epochs=experiment.epochs,
+            verbose=0,
+            callbacks=[
+                keras.callbacks.BackupAndRestore(str(folder / "backup")),
+                Clock(clock, experiment.epochs, f"{name}, seed {seed}"),
+            ],
+        )
+        model.save_weights(weights)
+    report = model.evaluate(held_out, batch_size=500, verbose=0, return_dict=True)
+    begin = time.perf_counter()
+    score = vae.log_likelihood(
+        model, held_out, experiment.importance_samples, seed=seed, verbose=1
+    )
+    return {
+        "experiment": name,
+        "seed": seed,
+        "elbo": -report["loss"],
+        "kl": report["kl"],
+        "log_likelihood": score.mean,
+        "standard_error": score.standard_error,
+        "monte_carlo_error": score.monte_carlo_error,
+        "shortfall": score.shortfall,
+        "importance_samples": score.num_samples,
+        "images": len(held_out),
+        "active_units": int(vae.active_units(model, held_out).sum()),
+        "parameters": int(sum(math.prod(v.shape) for v in model.trainable_variables)),
+        "training_seconds": json.loads(clock.read_text()),
+        "scoring_seconds": time.perf_counter() - begin,
+        "settings": dataclasses.asdict(experiment),
+        "machine": machine(),
+    }
+
+
+def table(record):
+    """The README's table, in Markdown."""
+    lines = [
+        "| model | here, each seed | paper | training | parameters |",
+        "|---|---|---|---|---|",
+    ]
+    for name, experiment in EXPERIMENTS.items():
+        runs = [r for r in record if r["experiment"] == name]
+        if not runs:
+            continue
+        if experiment.importance_samples > 1:
+            scores = [f"{-r['log_likelihood']:.2f}" for r in runs]
+            scores[-1] += f" ± {runs[-1]['standard_error']:.2f}"
+        else:
+            scores = [f"{-r['elbo']:.2f}" for r in runs]
+        seconds = ", ".join(f"{r['training_seconds']:,.0f} s" for r in runs)
+        lines.append(
+            f"| {experiment.title} | {', '.join(scores)} | {experiment.paper} "
+            f"| {seconds} | {runs[0]['parameters']:,} |"
+        )
+    computer = record[-1]["machine"]
+    lines += ["", f"{computer['cores']} cores, {computer['processor']}."]
+    return "\n".join(lines) + "\n"
+
+
+def draw(record, file):
+    """The bound for each number of latent variables, beside the published one."""
+    from utils import plotting
+
+    import matplotlib.pyplot as plt
+
+    runs = [r for r in record if r["experiment"].startswith("latent-")]
+    if not runs:
+        return
+    plotting.use_style()
+    sizes = [r["settings"]["latent_dim"] for r in runs]
+    paper = [float(r["settings"]["paper"].split()[0]) for r in runs]
+    figure, ax = plt.subplots()
+    ax.plot(sizes, [r["elbo"] for r in runs], "o-", label="here")
+    ax.plot(sizes, -np.array(paper), "s--", label="Kingma and Welling (2014), Fig. 2")
+    ax.set(xscale="log", xlabel="latent variables", ylabel="test ELBO (nats per image)")
+    ax.set_xticks(sizes, sizes)
+    ax.legend()
+    figure.savefig(file)
+
+
+def write(record):
+    temporary = RECORD.with_suffix(".part")
+    temporary.write_text(json.dumps(record, indent=1) + "\n")
+    temporary.replace(RECORD)
+    readme = ROOT / "README.md"
+    before, rest = readme.read_text().split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    readme.write_text(before + MARKS[0] + table(record) + MARKS[1] + after)
+    draw(record, HERE / "latent_sizes.png")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--validation", action="store_true", help="score on 10,000")
+    parser.add_argument("names", nargs="*", metavar="experiment")
+    arguments = parser.parse_args()
+    mnist = load_mnist()
+    if mnist.notice:
+        parser.error(f"real MNIST is needed: {mnist.notice}")
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else []
+    done = {(r["experiment"], r["seed"]) for r in record}
+    for name in arguments.names or EXPERIMENTS:
+        for seed in EXPERIMENTS[name].seeds:
+            folder = ROOT / "build" / "results" / f"{name}-{seed}"
+            if arguments.validation:
+                mixed = np.random.default_rng(0).permutation(mnist.train_images)
+                result = run(
+                    name, seed, mixed[:50_000], mixed[50_000:], folder / "validation"
+                )
+                print(json.dumps(result, indent=1))
+            elif (name, seed) not in done:
+                record.append(
+                    run(name, seed, mnist.train_images, mnist.test_images, folder)
+                )
+                write(record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Training on several devices, by TensorFlow's own distribution."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import pytest
+
+# Two processors, made of one, must be set up before TensorFlow looks for devices:
+# hence a process of its own.
+SCRIPT = """
+import json
+
+from utils import vae
+from utils.vae import random
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+half = tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(cpu, [half, half])
+rng = np.random.default_rng(0)
+kinds = rng.integers(0, 2, (8, 8, 8)) * 200 + 25
+train, held_out = (kinds[rng.integers(0, 8, n)].astype("uint8") for n in (2000, 1000))
+reports = []
+for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy()):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = vae.VAE(
+            vae.dense_encoder((8, 8), 4, (32,)), vae.dense_decoder(4, (8, 8), (32,)),
+            seed=0,
+        )
+        model.compile(keras.optimizers.Adam(5e-3))
+    validation = {"validation_data": (held_out,), "validation_batch_size": 100}
+    history = model.fit(train, None, 100, epochs=10, verbose=0, **validation).history
+    score = vae.log_likelihood(model, held_out, 100, verbose=0)
+
+    @tf.function
+    def draw():
+        return strategy.run(lambda: random.uniform((9,), model.seed_generator))
+
+    draws = strategy.experimental_local_results(draw())
+    reports.append({
+        "devices": len(draws),
+        "streams": len({draw.numpy().tobytes() for draw in draws}),
+        "steps": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
+        "mean": score.mean,
+        "standard_error": score.standard_error,
+        **{name: values[-1] for name, values in history.items()},
+    })
+print(json.dumps(reports))
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="TensorFlow's distribution"
+)
+def test_two_devices_reach_what_one_reaches():
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    one, two = json.loads(run.stdout.splitlines()[-1])
+    assert (one["devices"], two["devices"]) == (1, 2)
+    assert two["streams"] == 2, "each device draws its own noise"
+    assert one["steps"] == two["steps"] == 200
+    error = (one["standard_error"] ** 2 + two["standard_error"] ** 2) ** 0.5
+    assert abs(one["mean"] - two["mean"]) < 3 * error
+    assert two["mean"] > -28, "a coin for every pixel scores -44.4"
+    for prefix in ("", "val_"):
+        parts = two[prefix + "reconstruction"] + two[prefix + "kl"]
+        assert two[prefix + "loss"] == pytest.approx(parts, rel=1e-5)
+        assert two[prefix + "loss"] == pytest.approx(one[prefix + "loss"], abs=0.6)
