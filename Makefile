@@ -13,7 +13,7 @@ SETTINGS := $(VI_PRESET)|$(VI_DATA)|$(VI_OFFLINE)|$(KERAS_BACKEND)
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lab outputs mutants bench lock clean FORCE
+.PHONY: help run test lab outputs mutants bench results lock clean FORCE
 
 help:
 	@echo "make run                execute the lessons, build the site under build/site"
@@ -23,6 +23,7 @@ help:
 	@echo "make outputs            execute the lessons and keep the outputs in notebooks/"
 	@echo "make mutants            plant every listed fault, expect each to be caught"
 	@echo "make bench              time training beside Keras and PyTorch (needs the data)"
+	@echo "make results            reach the papers' figures (hours; stop and go on at will)"
 	@echo "make lock               renew requirements.lock from requirements.txt"
 	@echo "make clean              remove build/ and .venv/"
 
@@ -49,7 +50,10 @@ mutants: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	  --requirement tests/benchmarks/requirements.txt
-	$(BIN)/python tests/benchmarks/bench.py
+	$(BIN)/python tests/benchmarks/bench.py $(CASES)
+
+results: .venv/ready
+	$(BIN)/python tests/benchmarks/results.py $(EXPERIMENTS)
 
 lock: .venv/ready
 	$(BIN)/python -m pip install --quiet uv

@@ -31,7 +31,7 @@ CASES = {
         f"precision_{policy}" for policy in ("float32", "mixed_bfloat16")
     ),
 }
-ROUNDS = {"mlp": 5, "conv": 3, "score": 1, "growth": 2, "precision": 2}
+ROUNDS = {"mlp": 3, "conv": 3, "score": 1, "growth": 1, "precision": 2}
 MEGAFLOP_PER_IMAGE = 3.3  # forward, and backward without the gradient of the input
 
 
@@ -143,6 +143,71 @@ def precisions(results):
     return summary
 
 
+def table(record):
+    """The README's table, in Markdown, of the cases that were run."""
+    rows = []
+    for case, network in (("mlp", "784-400-20 dense"), ("conv", "keras.io's network")):
+        if case not in record:
+            continue
+        rates = record[case]["summary"]["images_per_second"]
+        starts = record[case]["summary"]["start_seconds"]
+        mine, default = rates[f"{case}_ours"], f"{case}_keras_default"
+        keras = [name for name in rates if "keras" in name]
+        best = max(keras, key=rates.get)
+        what = f"{network}, training, images/s"
+        if case == "mlp":
+            share = record[case]["summary"]["share_of_peak"]
+            rows.append((what, mine, "PyTorch's usual loop", rates["mlp_torch"]))
+            rows.append((f"the same: {share:.0%} of the matrix-product peak",))
+        for label, name in (("best", best), ("default", default)):
+            rows.append((what, mine, f"Keras on NumPy arrays, {label}", rates[name]))
+        what = f"{network}, import to the end of the first epoch, s"
+        mine = starts[f"{case}_ours"]
+        rows.append((what, mine, "Keras, default", starts[default]))
+    if "score" in record:
+        seconds = record["score"]["summary"]["seconds"]
+        what = "log-likelihood, 784-512-512-40, 10,000 images, 500 samples, s"
+        loop = "a loop over `predict_on_batch`"
+        rows.append((what, seconds["score_ours"], loop, seconds["score_plain"]))
+    if "growth" in record:
+        summary = record["growth"]["summary"]
+        rows.append(
+            (
+                "630,000 colour images: peak memory of the process "
+                f"{summary['peak_memory']:.2f} × their bytes, cost of an image "
+                f"{summary['cost_per_image']:.2f} × that among 10,000",
+            )
+        )
+    for name, found in record.get("precision", {}).get("summary", {}).items():
+        policy = name.removeprefix("precision_")
+        rate, score = found["images_per_second"], found["held_out"]
+        text = f"{policy}: {rate:,.0f} images/s, held-out log p(x) {score:.2f} nats"
+        rows.append((f"784-400-20 dense, 5 epochs in {text}",))
+    lines = ["| what | here | beside it | | ratio |", "|---|---|---|---|---|"]
+    for row in rows:
+        if len(row) == 1:
+            lines.append(f"| {row[0]} | | | | |")
+            continue
+        what, mine, other, theirs = row
+        faster = mine / theirs if "images/s" in what else theirs / mine
+        digits = ",.0f" if mine > 100 else ".1f"
+        numbers = f"{mine:{digits}} | {other} | {theirs:{digits}}"
+        lines.append(f"| {what} | {numbers} | {faster:.2f} × |")
+    computers = {
+        "{cores} cores, {processor}, {date}".format(**record[case]["machine"])
+        for case in record
+    }
+    return "\n".join([*lines, "", "; ".join(sorted(computers)) + "."]) + "\n"
+
+
+def write_readme(mark, text):
+    """Put `text` between the README's marks of that name."""
+    readme = HERE.parents[1] / "README.md"
+    begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
+    before, rest = readme.read_text().split(begin)
+    readme.write_text(before + begin + text + end + rest.split(end)[1])
+
+
 REPORTS = {
     "mlp": training,
     "conv": training,
@@ -164,6 +229,7 @@ def main():
         )
     rounds = {case: arguments.rounds or ROUNDS[case] for case in cases}
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    print(data())
     with tqdm(total=sum(rounds[case] * len(CASES[case]) for case in cases)) as bar:
         for case in cases:
             results = {name: [] for name in CASES[case]}
@@ -172,13 +238,16 @@ def main():
                     bar.set_description(name)
                     results[name].append(run(name))
                     bar.update()
-            record[case] = {"machine": machine(), "rounds": results}
-    print(data())
-    for case in cases:
-        print(f"\n{case}, medians of {rounds[case]} rounds")
-        record[case]["summary"] = REPORTS[case](dict(record[case]["rounds"]))
-        record[case] = {k: record[case][k] for k in ("machine", "summary", "rounds")}
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+            bar.clear()
+            print(f"\n{case}, medians of {rounds[case]} rounds")
+            summary = REPORTS[case](dict(results))
+            record[case] = {
+                "machine": machine(),
+                "summary": summary,
+                "rounds": results,
+            }
+            RECORD.write_text(json.dumps(record, indent=1) + "\n")
+            write_readme("bench", table(record))
 
 
 if __name__ == "__main__":

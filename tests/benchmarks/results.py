@@ -21,13 +21,12 @@ from utils.datasets import load_mnist
 
 import keras
 import numpy as np
-from bench import machine
+from bench import machine, write_readme
 from tqdm import tqdm
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RECORD = HERE / "results.json"
-MARKS = "<!-- results -->\n", "<!-- end of results -->"
 SHAPE = (28, 28)
 
 
@@ -112,9 +111,10 @@ class Clock(keras.callbacks.Callback):
         self.bar.close()
 
 
-def run(name, seed, train, held_out, folder):
+def run(name, seed, train, held_out, folder, most_samples=math.inf):
     """Train, unless that is done, and score."""
     experiment = EXPERIMENTS[name]
+    num_samples = min(experiment.importance_samples, most_samples)
     folder.mkdir(parents=True, exist_ok=True)
     model = experiment.build(train, seed)
     weights, clock = folder / "final.weights.h5", folder / "seconds.json"
@@ -134,9 +134,7 @@ def run(name, seed, train, held_out, folder):
         model.save_weights(weights)
     report = model.evaluate(held_out, batch_size=500, verbose=0, return_dict=True)
     begin = time.perf_counter()
-    score = vae.log_likelihood(
-        model, held_out, experiment.importance_samples, seed=seed, verbose=1
-    )
+    score = vae.log_likelihood(model, held_out, num_samples, seed=seed, verbose=1)
     return {
         "experiment": name,
         "seed": seed,
@@ -207,10 +205,7 @@ def write(record):
     temporary = RECORD.with_suffix(".part")
     temporary.write_text(json.dumps(record, indent=1) + "\n")
     temporary.replace(RECORD)
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    readme.write_text(before + MARKS[0] + table(record) + MARKS[1] + after)
+    write_readme("results", table(record))
     draw(record, HERE / "latent_sizes.png")
 
 
@@ -229,9 +224,8 @@ def main():
             folder = ROOT / "build" / "results" / f"{name}-{seed}"
             if arguments.validation:
                 mixed = np.random.default_rng(0).permutation(mnist.train_images)
-                result = run(
-                    name, seed, mixed[:50_000], mixed[50_000:], folder / "validation"
-                )
+                folder = folder / "validation"
+                result = run(name, seed, mixed[:50_000], mixed[50_000:], folder, 500)
                 print(json.dumps(result, indent=1))
             elif (name, seed) not in done:
                 record.append(
