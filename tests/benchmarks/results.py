@@ -111,11 +111,20 @@ class Clock(keras.callbacks.Callback):
         self.bar.close()
 
 
+def settings_of(experiment):
+    """All settings, as JSON keeps them."""
+    return json.loads(json.dumps(dataclasses.asdict(experiment)))
+
+
 def run(name, seed, train, held_out, folder, most_samples=math.inf):
     """Train, unless that is done, and score."""
     experiment = EXPERIMENTS[name]
     num_samples = min(experiment.importance_samples, most_samples)
     folder.mkdir(parents=True, exist_ok=True)
+    settings, file = settings_of(experiment), folder / "settings.json"
+    if file.exists() and json.loads(file.read_text()) != settings:
+        raise SystemExit(f"{folder} holds training with other settings: remove it.")
+    file.write_text(json.dumps(settings))
     model = experiment.build(train, seed)
     weights, clock = folder / "final.weights.h5", folder / "seconds.json"
     if weights.exists():
@@ -150,7 +159,7 @@ def run(name, seed, train, held_out, folder, most_samples=math.inf):
         "parameters": int(sum(math.prod(v.shape) for v in model.trainable_variables)),
         "training_seconds": json.loads(clock.read_text()),
         "scoring_seconds": time.perf_counter() - begin,
-        "settings": dataclasses.asdict(experiment),
+        "settings": settings,
         "machine": machine(),
     }
 
@@ -218,19 +227,22 @@ def main():
     if mnist.notice:
         parser.error(f"real MNIST is needed: {mnist.notice}")
     record = json.loads(RECORD.read_text()) if RECORD.exists() else []
-    done = {(r["experiment"], r["seed"]) for r in record}
     for name in arguments.names or EXPERIMENTS:
         for seed in EXPERIMENTS[name].seeds:
+            key = name, seed, settings_of(EXPERIMENTS[name])
+            done = any(
+                (r["experiment"], r["seed"], r["settings"]) == key for r in record
+            )
             folder = ROOT / "build" / "results" / f"{name}-{seed}"
             if arguments.validation:
                 mixed = np.random.default_rng(0).permutation(mnist.train_images)
                 folder = folder / "validation"
                 result = run(name, seed, mixed[:50_000], mixed[50_000:], folder, 500)
                 print(json.dumps(result, indent=1))
-            elif (name, seed) not in done:
-                record.append(
-                    run(name, seed, mnist.train_images, mnist.test_images, folder)
-                )
+            elif not done:
+                result = run(name, seed, mnist.train_images, mnist.test_images, folder)
+                record = [r for r in record if (r["experiment"], r["seed"]) != key[:2]]
+                record.append(result)
                 write(record)
 
 

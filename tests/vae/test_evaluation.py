@@ -66,9 +66,9 @@ def test_the_error_bars_are_honest(narrow, binary):
 
 
 def test_the_shortfall_is_foretold(narrow, binary):
-    """The log of an average of 50 weights is too small, and by how much."""
+    """The log of an average of 200 weights is too small, and by how much."""
     many = np.repeat(binary, 500, axis=0)
-    score = vae.log_likelihood(narrow, many, 50, verbose=0)
+    score = vae.log_likelihood(narrow, many, 200, verbose=0)
     missing = (np.repeat(integrated(narrow, binary), 500) - score.per_image).mean()
     assert missing > 3 * score.monte_carlo_error, "too small to be seen"
     assert abs(score.shortfall - missing) < 3 * score.monte_carlo_error

@@ -48,12 +48,12 @@ def test_an_int_is_a_generator_not_used_yet():
 
 # About 200 tests share one per cent of false alarms; the seeds are fixed.
 LEAST = 1e-2 / 200
-STREAMS = [(0, 0), (0, 1), (1, 0), (7, 12_345), (123_456_789, 3)]
+STREAMS = [(0, 0), (1, 0), (123_456_789, 3)]
 
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_numbers_are_uniform_to_the_last_bit(stream):
-    u = uniform((2**19,), used(*stream))
+    u = uniform((2**18,), used(*stream))
     assert stats.kstest(u, "uniform").pvalue > LEAST
     words = (u * 2**24).astype(int)
     for bit in range(24):
@@ -70,7 +70,7 @@ def pairs(first, second):
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("lag", [1, 2, 28, 784, 4096, 128 * 784])
 def test_near_and_far_pixels_are_independent(stream, lag):
-    u = uniform((2**19,), used(*stream))
+    u = uniform((2**18,), used(*stream))
     assert pairs(u[:-lag], u[lag:]) > LEAST
 
 
@@ -102,7 +102,7 @@ def test_spacings_between_birthdays_coincide_as_often_as_they_should():
 
 
 def test_normal_numbers_are_normal_and_independent():
-    z = ops.convert_to_numpy(random.normal((2**19,), used(2, 1)))
+    z = ops.convert_to_numpy(random.normal((2**18,), used(2, 1)))
     assert stats.kstest(z, "norm").pvalue > LEAST
     assert pairs(stats.norm.cdf(z[:-1]), stats.norm.cdf(z[1:])) > LEAST
     tails = int((abs(z) > 4).sum())

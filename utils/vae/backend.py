@@ -39,6 +39,13 @@ def num_devices():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def variable_scope(model):
+    """Where variables are made that lie beside those of a model."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    return model.distribute_strategy.scope()
+
+
 def this_device():
     """Which of the `num_devices` is computing, counted from 0."""
     if num_devices() == 1:

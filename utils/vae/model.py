@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .backend import device_loop, num_devices
+from .backend import device_loop, num_devices, variable_scope
 from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
 from .likelihoods import Bernoulli, check_images, check_positive_integer
 from .training import ShuffledImages, hears_minibatches
@@ -111,12 +111,6 @@ class VAE(SavedSeed, keras.Model):
         decoded = self.decoder(ops.reshape(z, (-1, self.latent_dim)))
         return ops.reshape(decoded, (*ops.shape(z)[:-1], *decoded.shape[1:]))
 
-    def compile(self, *args, **kwargs):
-        super().compile(*args, **kwargs)
-        if self.optimizer is not None and not self.optimizer.built:
-            # A compiled step that made these variables would be traced twice.
-            self.optimizer.build(self.trainable_variables)
-
     def fit(
         self,
         x=None,
@@ -165,6 +159,10 @@ class VAE(SavedSeed, keras.Model):
                 kwargs.setdefault("validation_batch_size", batch_size)
                 x = ShuffledImages(x, batch_size or 32, self, seed)
                 batch_size, shuffle, validation_split = None, False, 0.0
+        if self.compiled and not self.optimizer.built:
+            # A compiled step that made these variables would be traced twice.
+            with variable_scope(self):
+                self.optimizer.build(self.trainable_variables)
         if isinstance(x, ShuffledImages) and self.compiled:
             steps, each = epochs * x.num_batches, hears_minibatches(callbacks)
             self._loop = device_loop(self, x, steps, each, last=self._loop)
