@@ -10,7 +10,10 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "tests" / "benchmarks"
 
 
-@pytest.mark.parametrize("name", ["bench", "results"])
+RECORDED = [n for n in ("bench", "results") if (FOLDER / f"{n}.json").exists()]
+
+
+@pytest.mark.parametrize("name", RECORDED)
 def test_the_readme_shows_what_was_recorded(name, monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
     sys.modules.pop(name, None)
