@@ -150,7 +150,10 @@ def test_many_minibatches_a_call_unless_somebody_listens(
 
 def test_blocks_leave_validation_and_the_history_as_they_were(make_model, images):
     """Training takes 7 minibatches a call, validation 1: all images are counted."""
-    reports = []
+    reports, validated = [], []
+    count = keras.callbacks.LambdaCallback(
+        on_test_batch_end=lambda batch, logs: validated.append(batch)
+    )
     listener = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: 0)
     for callbacks in ([], [listener]):
         model = make_model(likelihood=vae.Gaussian(0.5))
@@ -162,9 +165,11 @@ def test_blocks_leave_validation_and_the_history_as_they_were(make_model, images
             verbose=0,
             validation_data=(held_out,),
             validation_batch_size=10,
-            callbacks=callbacks,
+            callbacks=[count, *callbacks],
         ).history
         reports.append(history)
+        assert validated == list(range(37)), "one call for each minibatch"
+        validated.clear()
         again = model.evaluate(held_out, batch_size=10, verbose=0, return_dict=True)
         assert again["loss"] == pytest.approx(history["val_loss"][0], rel=1e-2)
     for name, values in reports[0].items():
