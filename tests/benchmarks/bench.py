@@ -27,9 +27,7 @@ CASES = {
     "conv": tuple(f"conv_{way}" for way in WAYS),
     "score": ("score_ours", "score_plain"),
     "growth": ("growth",),
-    "precision": tuple(
-        f"precision_{policy}" for policy in ("float32", "mixed_bfloat16")
-    ),
+    "precision": ("precision_float32", "precision_mixed_bfloat16"),
 }
 ROUNDS = {"mlp": 3, "conv": 3, "score": 1, "growth": 1, "precision": 2}
 MEGAFLOP_PER_IMAGE = 3.3  # forward, and backward without the gradient of the input
@@ -62,6 +60,7 @@ def machine():
         lines = cpuinfo.read_text().splitlines()
         names = [line for line in lines if line.startswith("model name")]
         model = names[0].split(":")[1].strip() if names else model
+    installed = {d.name: d.version for d in importlib.metadata.distributions()}
     packages = ("tensorflow", "keras", "numpy", "torch")
     return {
         "date": datetime.date.today().isoformat(),
@@ -70,7 +69,7 @@ def machine():
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in packages},
+        **{name: installed[name] for name in packages if name in installed},
     }
 
 
@@ -193,11 +192,14 @@ def table(record):
         digits = ",.0f" if mine > 100 else ".1f"
         numbers = f"{mine:{digits}} | {other} | {theirs:{digits}}"
         lines.append(f"| {what} | {numbers} | {faster:.2f} × |")
-    computers = {
-        "{cores} cores, {processor}, {date}".format(**record[case]["machine"])
+    sources = {
+        "{cores} cores, {processor}, {date}; {data}".format(**record[case]["machine"])
         for case in record
     }
-    return "\n".join([*lines, "", "; ".join(sorted(computers)) + "."]) + "\n"
+    counts = ((case, len(record[case]["rounds"][CASES[case][0]])) for case in record)
+    rounds = ", ".join(f"{case} {count}" for case, count in counts)
+    lines += ["", f"Medians over rounds: {rounds}. {' '.join(sorted(sources))}"]
+    return "\n".join(lines) + "\n"
 
 
 def write_readme(mark, text):

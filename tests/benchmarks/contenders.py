@@ -282,10 +282,6 @@ def precision_mixed_bfloat16():
     return precision("mixed_bfloat16")
 
 
-def precision_mixed_float16():
-    return precision("mixed_float16")
-
-
 def mlp_torch():
     """The usual loop: a DataLoader over tensors, zero_grad, backward, step."""
     import torch

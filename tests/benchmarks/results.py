@@ -185,7 +185,11 @@ def table(record):
             f"| {seconds} | {runs[0]['parameters']:,} |"
         )
     computer = record[-1]["machine"]
-    lines += ["", f"{computer['cores']} cores, {computer['processor']}."]
+    lines += [
+        "",
+        f"{computer['cores']} cores, {computer['processor']}. Settings and every other "
+        "number are in [results.json](tests/benchmarks/results.json).",
+    ]
     return "\n".join(lines) + "\n"
 
 

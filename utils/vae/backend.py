@@ -5,7 +5,7 @@ comes here: blocks of many minibatches of bytes are trained on without a return 
 Python in between, and binarized and scaled on the way. Long training of dense
 networks is compiled by XLA, which fuses all that is not a matrix product; it is left
 out where it does not pay: for short training, and for convolutions on a CPU, which
-it makes twice as slow.
+it slows down.
 """
 
 import contextlib
