@@ -150,3 +150,19 @@ def test_parts_that_do_not_fit_are_refused():
         vae.VAE(encoder, vae.dense_decoder(3, (4, 4)))
     with pytest.raises(ValueError, match="two outputs"):
         vae.VAE(vae.dense_decoder(3, (4, 4)), vae.dense_decoder(3, (4, 4)))
+
+
+def test_dropout_acts_in_training_and_not_in_evaluation(images):
+    encoder = vae.dense_encoder((4, 4), 2, (8,))
+    z = keras.Input((2,))
+    nothing = keras.layers.Dropout(1.0 - 1e-7)(z)  # keeps nothing of z
+    logits = keras.layers.Dense(16, kernel_initializer="ones")(nothing)
+    decoder = keras.Model(z, keras.layers.Reshape((4, 4))(logits))
+    model = vae.VAE(encoder, decoder, seed=0)
+    assert not ops.any(model(images, training=True)["decoded"])
+    assert ops.all(model(images, training=False)["decoded"])
+    model.compile(keras.optimizers.SGD(0.0))
+    trained = model.fit(images, epochs=1, verbose=0).history["reconstruction"]
+    np.testing.assert_allclose(trained, 16 * np.log(2), rtol=1e-5)
+    evaluated = model.evaluate(images, verbose=0, return_dict=True)
+    assert abs(evaluated["reconstruction"] - 16 * np.log(2)) > 0.1

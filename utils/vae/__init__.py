@@ -12,12 +12,14 @@ from .layers import Sampling, gaussian_kl
 from .likelihoods import Bernoulli, Gaussian, Likelihood
 from .model import VAE
 from .networks import conv_decoder, conv_encoder, dense_decoder, dense_encoder
+from .priors import HierarchicalPrior
 from .training import KLWarmUp
 
 __all__ = [
     "VAE",
     "Bernoulli",
     "Gaussian",
+    "HierarchicalPrior",
     "KLWarmUp",
     "Likelihood",
     "LogLikelihood",

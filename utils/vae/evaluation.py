@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from .layers import log_density_ratio
 from .likelihoods import check_images, check_positive_integer
 from .random import normal
 
@@ -163,18 +162,23 @@ class _ImportanceSampler(keras.Model):
         x = self.vae.likelihood.observe(images, self.seed_generator)
         mean, log_var = self.vae.encoder(x)
         slabs = math.ceil(self.num_samples / self.rows)
-        noise = normal((slabs, self.rows, *ops.shape(mean)), self.seed_generator)
+        shape = (slabs, self.rows, ops.shape(mean)[0])
+        noise = [normal((*shape, mean.shape[1]), self.seed_generator)]
+        if self.vae.prior is not None:
+            noise.append(
+                normal((*shape, self.vae.prior.latent_dim), self.seed_generator)
+            )
         # The last slab may hold more than was asked for: weight zero.
         index = ops.reshape(ops.arange(slabs * self.rows), (slabs, self.rows, 1))
         log_mask = ops.where(index < self.num_samples, 0.0, -math.inf)
 
         def log_sums(slab):
-            noise, log_mask = slab
+            (noise, *for_prior), log_mask = slab
             z = mean + ops.exp(0.5 * log_var) * noise
             decoded = self.vae.decoder(ops.reshape(z, (-1, z.shape[-1])))
             decoded = ops.reshape(decoded, (self.rows, -1, *decoded.shape[1:]))
             log_w = self.vae.likelihood.log_prob(x, decoded) + log_mask
-            log_w += log_density_ratio(z, mean, log_var)
+            log_w += self.vae.log_density_ratio(z, mean, log_var, *for_prior)
             return ops.stack(
                 [ops.logsumexp(log_w, axis=0), ops.logsumexp(2 * log_w, axis=0)],
                 axis=-1,

@@ -9,12 +9,14 @@ from keras import ops
 from .backend import device_loop, num_devices, variable_scope
 from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
 from .likelihoods import Bernoulli, check_images, check_positive_integer
+from .priors import gaussian_log_prob
+from .random import normal
 from .training import ShuffledImages, hears_minibatches
 
 
 @keras.saving.register_keras_serializable(package="utils.vae")
 class VAE(SavedSeed, keras.Model):
-    """Variational autoencoder with prior N(0, I) and Gaussian encoder.
+    """Variational autoencoder with Gaussian encoder.
 
     Trained by ``fit(images)`` on the negative ELBO of eq. (4.20), in nats per
     image. ``fit``, ``evaluate`` and callbacks report three numbers: ``loss``,
@@ -28,6 +30,8 @@ class VAE(SavedSeed, keras.Model):
         From a latent vector to the parameters of p(x|z).
     likelihood : Likelihood, optional
         What the decoder's output means; `Bernoulli` if left out.
+    prior : HierarchicalPrior, optional
+        The prior p(z), if it is to be learnt; N(0, I) if left out.
     num_samples : int
         Latent draws per image. More than one trains on the importance-weighted
         bound of eq. (4.24): then ``loss`` lies below ``reconstruction + kl`` by
@@ -41,8 +45,8 @@ class VAE(SavedSeed, keras.Model):
     Raises
     ------
     ValueError
-        If the encoder does not end in two equal outputs, or the decoder does
-        not take what the encoder gives; if `num_samples` is not a positive
+        If the encoder does not end in two equal outputs, or the decoder or the
+        prior does not take what the encoder gives; if `num_samples` is not a positive
         integer, or `kl_weight` is negative.
 
     Notes
@@ -60,19 +64,21 @@ class VAE(SavedSeed, keras.Model):
         decoder,
         likelihood=None,
         *,
+        prior=None,
         num_samples=1,
         kl_weight=1.0,
         seed=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        _check_pair(encoder, decoder)
+        _check_parts(encoder, decoder, prior)
         check_positive_integer("num_samples", num_samples)
         if not kl_weight >= 0:
             raise ValueError(f"kl_weight is {kl_weight!r}, but must not be negative.")
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = Bernoulli() if likelihood is None else likelihood
+        self.prior = prior
         self.num_samples = int(num_samples)
         self.kl_weight = keras.Variable(kl_weight, trainable=False, name="kl_weight")
         self.seed = seed
@@ -92,7 +98,8 @@ class VAE(SavedSeed, keras.Model):
         """Number of latent variables."""
         return self.decoder.input_shape[-1]
 
-    def call(self, images):
+    def call(self, images, training=None):
+        # Keras passes `training` on to the networks, for dropout and the like.
         x = self.likelihood.observe(images, self.seed_generator)
         mean, log_var = self.encoder(x)
         draws = [mean, log_var]
@@ -209,17 +216,41 @@ class VAE(SavedSeed, keras.Model):
             )
         mean, log_var, z = (y_pred[name] for name in ("mean", "log_var", "z"))
         log_prob = self.likelihood.log_prob(y_pred["x"], y_pred["decoded"])
-        kl = gaussian_kl(mean, log_var)
+        log_ratio = self.log_density_ratio(z, mean, log_var)
+        kl = -log_ratio if self.prior else gaussian_kl(mean, log_var)
         self.reconstruction_tracker.update_state(-log_prob)
         self.kl_tracker.update_state(kl)
         weight = self.kl_weight if training else 1.0
         if self.num_samples == 1:
             loss = weight * kl - log_prob
         else:
-            log_w = log_prob + weight * log_density_ratio(z, mean, log_var)
+            log_w = log_prob + weight * log_ratio
             loss = math.log(self.num_samples) - ops.logsumexp(log_w, axis=0)
         # With several devices, Keras adds up their losses.
         return (ops.mean(loss) + sum(self.losses)) / num_devices()
+
+    def log_density_ratio(self, z, mean, log_var, noise=None):
+        """Log p(z) - log q(z|x), the part of eq. (4.25) without the likelihood.
+
+        Parameters
+        ----------
+        z : tensor, shape (..., batch, latent_dim)
+        mean, log_var : tensor, shape (batch, latent_dim)
+            As the encoder gives them.
+        noise : tensor, shape (..., batch, prior.latent_dim), optional
+            For a learnt prior, from N(0, I); drawn anew if left out.
+
+        Returns
+        -------
+        tensor, shape (..., batch)
+            In nats. With a learnt prior, an estimate with an unbiased exponential.
+        """
+        if self.prior is None:
+            return log_density_ratio(z, mean, log_var)
+        if noise is None:
+            shape = (*ops.shape(z)[:-1], self.prior.latent_dim)
+            noise = normal(shape, self.seed_generator)
+        return self.prior.log_prob(z, noise) - gaussian_log_prob(z, mean, log_var)
 
     def encode(self, images, batch_size=1000):
         """Approximate posterior q(z|x) of images.
@@ -257,7 +288,10 @@ class VAE(SavedSeed, keras.Model):
         ndarray, shape (num_samples, *image_shape)
         """
         seed = keras.random.SeedGenerator(seed)
-        z = keras.random.normal((num_samples, self.latent_dim), seed=seed)
+        if self.prior is None:
+            z = keras.random.normal((num_samples, self.latent_dim), seed=seed)
+        else:
+            z = self.prior.sample(num_samples, seed)
         return self._picture(self.decoder(z), draw, seed)
 
     def reconstruct(self, images, *, draw=False):
@@ -308,6 +342,7 @@ class VAE(SavedSeed, keras.Model):
             "encoder": serialize(self.encoder),
             "decoder": serialize(self.decoder),
             "likelihood": serialize(self.likelihood),
+            "prior": serialize(self.prior),
             "num_samples": self.num_samples,
             "kl_weight": float(self.kl_weight),
             "seed": self.seed,
@@ -315,12 +350,12 @@ class VAE(SavedSeed, keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        for part in ("encoder", "decoder", "likelihood"):
+        for part in ("encoder", "decoder", "likelihood", "prior"):
             config[part] = keras.saving.deserialize_keras_object(config[part])
         return cls(**config)
 
 
-def _check_pair(encoder, decoder):
+def _check_parts(encoder, decoder, prior):
     outputs = encoder.output_shape
     if not (isinstance(outputs, (tuple, list)) and len(outputs) == 2) or (
         outputs[0] != outputs[1]
@@ -333,4 +368,9 @@ def _check_pair(encoder, decoder):
         raise ValueError(
             f"decoder takes latent vectors of shape {decoder.input_shape}, but "
             f"the encoder gives {outputs[0]}: use one latent_dim for both."
+        )
+    if prior is not None and prior.encoder.input_shape != outputs[0]:
+        raise ValueError(
+            f"prior is one of vectors of shape {prior.encoder.input_shape}, but the "
+            f"encoder gives {outputs[0]}: use one latent_dim for both."
         )

@@ -1,0 +1,134 @@
+"""A second stochastic layer: a prior over z that is itself learnt."""
+
+import math
+
+import keras
+from keras import ops
+
+from .layers import log_density_ratio
+from .random import normal
+
+
+@keras.saving.register_keras_serializable(package="utils.vae")
+class HierarchicalPrior(keras.layers.Layer):
+    """Prior p(z), the integral of p(z|u) p(u) du, with u from N(0, I).
+
+    A VAE whose observation is the latent vector of another: its decoder gives
+    p(z|u), its encoder q(u|z), both Gaussian. With it a `VAE` has two stochastic
+    layers. `dense_encoder` builds either network, for example
+    ``dense_encoder((100,), 50)`` and ``dense_encoder((50,), 100)``.
+
+    Parameters
+    ----------
+    encoder : keras.Model
+        From z to the pair (mean, log_var) of q(u|z).
+    decoder : keras.Model
+        From u to the pair (mean, log_var) of p(z|u).
+
+    Raises
+    ------
+    ValueError
+        If either does not give what the other takes.
+
+    Notes
+    -----
+    Source: Burda, Grosse and Salakhutdinov (2016), section 2 and figure 3.
+    """
+
+    def __init__(self, encoder, decoder, **kwargs):
+        # In full precision, like all that log-weights are made of.
+        super().__init__(**{"dtype": keras.config.floatx(), **kwargs})
+        for name, network, other in (
+            ("encoder", encoder, decoder),
+            ("decoder", decoder, encoder),
+        ):
+            if network.output_shape != [other.input_shape] * 2:
+                raise ValueError(
+                    f"{name} must end in a mean and a log-variance, each of the "
+                    f"shape {other.input_shape} that the other network takes, but "
+                    f"its outputs have shape {network.output_shape}."
+                )
+        self.encoder, self.decoder = encoder, decoder
+        self.built = True
+
+    @property
+    def latent_dim(self):
+        """Number of variables in u: the noise that `log_prob` needs."""
+        return self.decoder.input_shape[-1]
+
+    def log_prob(self, z, noise):
+        """Estimate log p(z) from one draw of u.
+
+        The exponential of the estimate is unbiased, so that importance weights
+        made with it remain weights; its own mean is a lower bound of log p(z).
+
+        Parameters
+        ----------
+        z : tensor, shape (..., dim)
+        noise : tensor, shape (..., latent_dim)
+            From N(0, I).
+
+        Returns
+        -------
+        tensor, shape (...)
+            In nats.
+        """
+        mean, log_var = _over_rows(self.encoder, z)
+        u = mean + ops.exp(0.5 * log_var) * noise
+        log_ratio = log_density_ratio(u, mean, log_var)
+        return gaussian_log_prob(z, *_over_rows(self.decoder, u)) + log_ratio
+
+    def sample(self, num_samples, seed=None):
+        """Draw z: first u, then z given u.
+
+        Parameters
+        ----------
+        num_samples : int
+        seed : int or keras.random.SeedGenerator, optional
+
+        Returns
+        -------
+        tensor, shape (num_samples, dim)
+        """
+        if not isinstance(seed, keras.random.SeedGenerator):
+            seed = keras.random.SeedGenerator(seed)  # other numbers for z than for u
+        u = normal((num_samples, self.latent_dim), seed)
+        mean, log_var = self.decoder(u)
+        return mean + ops.exp(0.5 * log_var) * normal(ops.shape(mean), seed)
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "encoder": serialize(self.encoder),
+            "decoder": serialize(self.decoder),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        for part in ("encoder", "decoder"):
+            config[part] = keras.saving.deserialize_keras_object(config[part])
+        return cls(**config)
+
+
+def gaussian_log_prob(z, mean, log_var):
+    """Log density of N(mean, diag(exp(log_var))), summed over the last axis.
+
+    Parameters
+    ----------
+    z, mean, log_var : tensor, shape (..., dim)
+
+    Returns
+    -------
+    tensor, shape (...)
+        In nats.
+    """
+    square = ops.square(z - mean) * ops.exp(-log_var)
+    return -0.5 * ops.sum(square + log_var + math.log(2 * math.pi), axis=-1)
+
+
+def _over_rows(network, inputs):
+    """Call a network that takes rows on any number of axes of them."""
+    axes = ops.shape(inputs)[:-1]
+    outputs = network(ops.reshape(inputs, (-1, inputs.shape[-1])))
+    return [ops.reshape(o, (*axes, o.shape[-1])) for o in outputs]
