@@ -99,9 +99,8 @@ class VAE(SavedSeed, keras.Model):
         return self.decoder.input_shape[-1]
 
     def call(self, images, training=None):
-        # Keras passes `training` on to the networks, for dropout and the like.
         x = self.likelihood.observe(images, self.seed_generator)
-        mean, log_var = self.encoder(x)
+        mean, log_var = self.encoder(x, training=training)
         draws = [mean, log_var]
         if self.num_samples > 1:
             draws = [ops.stack([a] * self.num_samples) for a in draws]
@@ -111,11 +110,12 @@ class VAE(SavedSeed, keras.Model):
             "mean": mean,
             "log_var": log_var,
             "z": z,
-            "decoded": self._decode(z),
+            "decoded": self._decode(z, training),
         }
 
-    def _decode(self, z):
-        decoded = self.decoder(ops.reshape(z, (-1, self.latent_dim)))
+    def _decode(self, z, training):
+        rows = ops.reshape(z, (-1, self.latent_dim))
+        decoded = self.decoder(rows, training=training)
         return ops.reshape(decoded, (*ops.shape(z)[:-1], *decoded.shape[1:]))
 
     def fit(
@@ -216,7 +216,7 @@ class VAE(SavedSeed, keras.Model):
             )
         mean, log_var, z = (y_pred[name] for name in ("mean", "log_var", "z"))
         log_prob = self.likelihood.log_prob(y_pred["x"], y_pred["decoded"])
-        log_ratio = self.log_density_ratio(z, mean, log_var)
+        log_ratio = self.log_density_ratio(z, mean, log_var, training=training)
         kl = -log_ratio if self.prior else gaussian_kl(mean, log_var)
         self.reconstruction_tracker.update_state(-log_prob)
         self.kl_tracker.update_state(kl)
@@ -229,7 +229,7 @@ class VAE(SavedSeed, keras.Model):
         # With several devices, Keras adds up their losses.
         return (ops.mean(loss) + sum(self.losses)) / num_devices()
 
-    def log_density_ratio(self, z, mean, log_var, noise=None):
+    def log_density_ratio(self, z, mean, log_var, noise=None, training=False):
         """Log p(z) - log q(z|x), the part of eq. (4.25) without the likelihood.
 
         Parameters
@@ -239,6 +239,8 @@ class VAE(SavedSeed, keras.Model):
             As the encoder gives them.
         noise : tensor, shape (..., batch, prior.latent_dim), optional
             For a learnt prior, from N(0, I); drawn anew if left out.
+        training : bool
+            For a learnt prior, whether dropout and the like act in it.
 
         Returns
         -------
@@ -250,7 +252,8 @@ class VAE(SavedSeed, keras.Model):
         if noise is None:
             shape = (*ops.shape(z)[:-1], self.prior.latent_dim)
             noise = normal(shape, self.seed_generator)
-        return self.prior.log_prob(z, noise) - gaussian_log_prob(z, mean, log_var)
+        log_prior = self.prior.log_prob(z, noise, training)
+        return log_prior - gaussian_log_prob(z, mean, log_var)
 
     def encode(self, images, batch_size=1000):
         """Approximate posterior q(z|x) of images.

@@ -56,7 +56,7 @@ class HierarchicalPrior(keras.layers.Layer):
         """Number of variables in u: the noise that `log_prob` needs."""
         return self.decoder.input_shape[-1]
 
-    def log_prob(self, z, noise):
+    def log_prob(self, z, noise, training=False):
         """Estimate log p(z) from one draw of u.
 
         The exponential of the estimate is unbiased, so that importance weights
@@ -67,16 +67,19 @@ class HierarchicalPrior(keras.layers.Layer):
         z : tensor, shape (..., dim)
         noise : tensor, shape (..., latent_dim)
             From N(0, I).
+        training : bool
+            Whether dropout and the like act.
 
         Returns
         -------
         tensor, shape (...)
             In nats.
         """
-        mean, log_var = _over_rows(self.encoder, z)
+        mean, log_var = _over_rows(self.encoder, z, training)
         u = mean + ops.exp(0.5 * log_var) * noise
         log_ratio = log_density_ratio(u, mean, log_var)
-        return gaussian_log_prob(z, *_over_rows(self.decoder, u)) + log_ratio
+        log_likelihood = gaussian_log_prob(z, *_over_rows(self.decoder, u, training))
+        return log_likelihood + log_ratio
 
     def sample(self, num_samples, seed=None):
         """Draw z: first u, then z given u.
@@ -127,8 +130,8 @@ def gaussian_log_prob(z, mean, log_var):
     return -0.5 * ops.sum(square + log_var + math.log(2 * math.pi), axis=-1)
 
 
-def _over_rows(network, inputs):
+def _over_rows(network, inputs, training):
     """Call a network that takes rows on any number of axes of them."""
     axes = ops.shape(inputs)[:-1]
-    outputs = network(ops.reshape(inputs, (-1, inputs.shape[-1])))
+    outputs = network(ops.reshape(inputs, (-1, inputs.shape[-1])), training=training)
     return [ops.reshape(o, (*axes, o.shape[-1])) for o in outputs]
