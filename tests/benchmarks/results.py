@@ -98,7 +98,7 @@ EXPERIMENTS = {
     "two-layers": Experiment(
         "importance-weighted, two stochastic layers, k = 5",
         "82.90 (k = 50)",
-        epochs=80,
+        epochs=50,
         num_samples=5,
         hidden_units=(300, 300),
         latent_dim=100,
