@@ -110,3 +110,22 @@ def test_figures_go_into_the_axes_they_are_given(draw):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_moving_a_slider_draws_anew():
+    asked = []
+
+    def draw(height, width):
+        asked.append((height, width))
+        _, ax = plt.subplots()
+        ax.plot([0, width], [0, height])
+
+    box = plotting.sliders(draw, height=(0, 5, 0.5, 2), width=(1, 3, 1, 1))
+    height, width, picture = box.children
+    assert (height.value, height.min, height.max, height.step) == (2, 0, 5, 0.5)
+    first = picture.value
+    assert first.startswith(b"\x89PNG")
+    height.value, width.value = 4.5, 3
+    assert asked == [(2, 1), (4.5, 1), (4.5, 3)]
+    assert picture.value != first
+    assert not plt.get_fignums(), "figures left open"

@@ -3,6 +3,8 @@
 Every function takes arrays and an optional ``ax``, and returns labelled axes.
 """
 
+import io
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -231,6 +233,48 @@ def densities(x, curves, *, xlabel="x", ylabel="density", title="", ax=None):
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
     return set_title(ax, title)
+
+
+def sliders(draw, **ranges):
+    """Show the figure that a function draws, with a slider for each argument.
+
+    The figure is sent as a picture. (The outputs that `ipywidgets.interact` captures
+    can leave a notebook that runs without a browser waiting for ever.)
+
+    Parameters
+    ----------
+    draw : callable
+        Draws one figure with pyplot, without showing it.
+    **ranges : tuple of float
+        For each argument of `draw` its least and largest value, the step, and where
+        to start.
+
+    Returns
+    -------
+    ipywidgets.VBox
+        To be displayed: the last line of a cell.
+    """
+    import ipywidgets
+
+    controls = {
+        name: ipywidgets.FloatSlider(
+            min=low, max=high, step=step, value=start, description=name
+        )
+        for name, (low, high, step, start) in ranges.items()
+    }
+    picture = ipywidgets.Image(format="png")
+
+    def update(change=None):
+        draw(**{name: control.value for name, control in controls.items()})
+        figure, png = plt.gcf(), io.BytesIO()
+        figure.savefig(png, format="png")
+        plt.close(figure)
+        picture.value = png.getvalue()
+
+    for control in controls.values():
+        control.observe(update, "value")
+    update()
+    return ipywidgets.VBox([*controls.values(), picture])
 
 
 def _as_images(images):

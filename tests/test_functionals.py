@@ -1,0 +1,539 @@
+"""The calculus of variations against SymPy, finite differences and closed forms."""
+
+import math
+import tracemalloc
+
+from utils.functionals import Functional, minimize, x, y
+
+import numpy as np
+import pytest
+import sympy
+from scipy.optimize import brentq
+from sympy.calculus.euler import euler_equations
+
+Y, P = y(x), y(x).diff(x)
+UNIT = (0, 1)
+LENGTH = Functional(sympy.sqrt(1 + P**2), UNIT)
+WEIGHT = Functional(Y * sympy.sqrt(1 + P**2), UNIT)
+ENERGY = Functional(P**2 / 2, UNIT)
+LAGRANGIANS = [
+    x**3 * sympy.exp(-Y),
+    x**2 * Y**3 * P**4,
+    sympy.sqrt(1 + P**2) / sympy.sqrt(Y),
+    P**2 / 2 - sympy.cos(Y) + x * Y * P,
+    Y * sympy.log(Y),
+]
+
+
+def action(end):
+    """The harmonic oscillator's, until time `end`."""
+    return Functional(P**2 / 2 - Y**2 / 2, (0, end))
+
+
+def moments(interval, values):
+    return [(Functional(x**k * Y, interval), v) for k, v in enumerate(values)]
+
+
+def catenary(length):
+    """The chain from (0, 1) to (1, 1), and its multiplier."""
+    c = brentq(lambda c: 2 * c * math.sinh(0.5 / c) - length, 0.05, 9)
+    mu = c * math.cosh(0.5 / c) - 1
+    return (lambda t: c * np.cosh((t - 0.5) / c) - mu), mu
+
+
+def orders(errors):
+    return np.log2(np.divide(errors[:-1], errors[1:]))
+
+
+# --- in symbols -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lagrangian", LAGRANGIANS, ids=str)
+def test_the_derivative_is_sympys_own(lagrangian):
+    expected = euler_equations(lagrangian, y(x), x)[0].lhs
+    found = Functional(lagrangian, UNIT).derivative()
+    assert sympy.simplify(found - expected.doit()) == 0
+
+
+def test_solutions_are_stationary_and_others_are_not():
+    assert LENGTH.euler_lagrange(3 * x - 1) == 0
+    assert LENGTH.euler_lagrange(x**2) != 0
+    assert WEIGHT.euler_lagrange(2 * sympy.cosh(x / 2 - 1)) == 0
+    assert sympy.simplify(action(1).euler_lagrange(x**2) + 2 + x**2) == 0
+
+
+def test_beltrami():
+    expected = -Y / sympy.sqrt(1 + P**2)
+    assert sympy.simplify(WEIGHT.beltrami() - expected) == 0
+    with pytest.raises(ValueError, match="depends on x itself"):
+        Functional(x * P**2, UNIT).beltrami()
+
+
+def test_value_of_expressions_callables_and_samples():
+    exact = math.sqrt(5) / 2 + math.asinh(2) / 4
+    assert LENGTH.value(x**2) == pytest.approx(exact, rel=1e-10)
+    parabola, slope = (lambda t: t**2), (lambda t: 2 * t)
+    assert LENGTH.value(parabola, derivative=slope) == pytest.approx(exact, rel=1e-10)
+    assert ENERGY.value(7) == 0
+    assert Functional(Y**2, UNIT).value(np.exp) == pytest.approx((math.e**2 - 1) / 2)
+    fall = Functional(sympy.sqrt((1 + P**2) / Y), UNIT)  # infinite at x = 0
+    assert fall.value(x) == pytest.approx(math.sqrt(8), rel=1e-9)
+    grids = [np.linspace(0, 1, n) for n in (41, 81, 161)]
+    errors = [abs(LENGTH.value(g**2, g) - exact) for g in grids]
+    np.testing.assert_allclose(orders(errors), 2, atol=0.05)
+
+
+@pytest.mark.parametrize("lagrangian", LAGRANGIANS, ids=str)
+def test_directional_derivative(lagrangian):
+    """Against a difference quotient, and against the integral of δF/δy η."""
+    functional = Functional(lagrangian, UNIT)
+    function, bump = 1 + x + x**2, x * (1 - x) * sympy.exp(x)
+    change = functional.directional(function, bump)
+    up, down = (functional.value(function + e * bump) for e in (1e-4, -1e-4))
+    assert change == pytest.approx((up - down) / 2e-4, rel=1e-6)
+    slope = functional.euler_lagrange(function)
+    paired = Functional(slope * Y, UNIT).value(bump)
+    assert change == pytest.approx(paired, rel=1e-9)
+    # Where the ends move, they count.
+    moved = ENERGY.directional(x**2, sympy.Integer(1) + x)
+    assert moved == pytest.approx(1.0)
+
+
+# --- on a grid --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("stretched", [False, True])
+def test_the_gradient_is_the_derivative_to_second_order(seed, stretched):
+    rng = np.random.default_rng(seed)
+    powers = [(i, j, k) for i in range(3) for j in range(3) for k in range(1, 4)]
+    lagrangian = sum(
+        int(rng.integers(-5, 6)) * x**i * Y**j * P**k for i, j, k in powers
+    )
+    functional = Functional(lagrangian, UNIT)
+    function = sympy.sin(3 * x) + x**2
+    # Not euler_lagrange, which simplifies: slow for such as these.
+    symbolic = functional.derivative().subs(y(x), function).doit()
+    exact = sympy.lambdify(x, symbolic)
+    errors = []
+    for n in (201, 401, 801):
+        t = np.linspace(0, 1, n)
+        grid = (t + t**2) / 2 if stretched else t
+        samples = np.sin(3 * grid) + grid**2
+        error = functional.gradient(samples, grid) - exact(grid)
+        errors.append(np.abs(error[1:-1]).max() / np.abs(exact(grid)).max())
+    assert errors[-1] < 1e-3
+    np.testing.assert_allclose(orders(errors), 2, atol=0.1)
+
+
+@pytest.mark.parametrize("lagrangian", [*LAGRANGIANS, Y**2 * x], ids=str)
+def test_gradient_and_hessian_are_those_of_the_discretized_value(lagrangian):
+    functional = Functional(lagrangian, UNIT)
+    grid = np.array([0, 0.1, 0.25, 0.5, 0.6, 1])
+    samples = 2 + np.sin(5 * grid)
+    lengths = np.convolve(np.diff(grid), [0.5, 0.5])
+    step = 1e-5 * np.eye(len(grid))
+    value = [
+        (functional.value(samples + e, grid) - functional.value(samples - e, grid))
+        / 2e-5
+        for e in step
+    ]
+    gradient = functional.gradient(samples, grid)
+    np.testing.assert_allclose(gradient * lengths, value, rtol=1e-6, atol=1e-8)
+    dense = np.array(
+        [
+            (functional.gradient(samples + e, grid) * lengths)
+            - functional.gradient(samples - e, grid) * lengths
+            for e in step
+        ]
+    )
+    diagonal, off_diagonal = functional.hessian(samples, grid)
+    banded = np.diag(diagonal) + np.diag(off_diagonal, 1) + np.diag(off_diagonal, -1)
+    np.testing.assert_allclose(banded, dense / 2e-5, rtol=1e-6, atol=1e-6)
+
+
+# --- known minimizers -------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [None, lambda t: np.sin(9 * t)])
+@pytest.mark.parametrize("grid", [None, "graded", [0, 0.1, 0.5, 0.7, 1]])
+def test_the_shortest_path_is_straight(start, grid):
+    path = minimize(LENGTH, (1, 3), start=start, grid=grid)
+    np.testing.assert_allclose(path.y, 1 + 2 * path.x, rtol=1e-10)
+    assert path.kind == "minimum"
+    assert path.value == pytest.approx(math.sqrt(5), rel=1e-13)
+    assert path.residual < 1e-10
+
+
+def test_the_hanging_chain_is_a_catenary():
+    shape, mu = catenary(1.5)
+    chains = [
+        minimize(WEIGHT, (1, 1), constraints=[(LENGTH, 1.5)], n=n)
+        for n in (51, 101, 201)
+    ]
+    assert all(chain.kind == "minimum" for chain in chains)
+    errors = [np.abs(chain.y - shape(chain.x)).max() for chain in chains]
+    assert errors[-1] < 1e-5
+    np.testing.assert_allclose(orders(errors), 2, atol=0.05)
+    np.testing.assert_allclose(
+        orders([abs(chain.multipliers[0] - mu) for chain in chains]),
+        2,
+        atol=0.05,
+    )
+
+
+def test_an_arch_is_the_highest_chain_and_is_left_if_one_may_descend():
+    shape, _ = catenary(1.5)
+    settings = {"constraints": [(LENGTH, 1.5)], "start": lambda t: 1 + 2 * t * (1 - t)}
+    arch = minimize(WEIGHT, (1, 1), descend=False, **settings)
+    assert arch.kind == "maximum"
+    np.testing.assert_allclose(arch.y, 2 - shape(arch.x), atol=1e-5)
+    chain = minimize(WEIGHT, (1, 1), **settings)
+    assert chain.kind == "minimum"
+    np.testing.assert_allclose(chain.y, shape(chain.x), atol=1e-5)
+
+
+def test_the_brachistochrone_is_a_cycloid():
+    """From rest a height of 0.05 above: x = r (θ - sin θ) - c, y = r (1 - cos θ)."""
+    g, high, low = 9.81, 0.05, 1.0
+
+    def angles(r):
+        return math.acos(1 - high / r), math.acos(1 - low / r)
+
+    def width(r):
+        first, last = angles(r)
+        return r * (last - math.sin(last) - first + math.sin(first)) - 0.8
+
+    r = brentq(width, 0.5 * low + 1e-9, 50)
+    first, last = angles(r)
+    time = (last - first) * math.sqrt(r / g)
+    fall = Functional(sympy.sqrt((1 + P**2) / (2 * g * Y)), (0, 0.8))
+    coarse, fine = (
+        minimize(fall, (high, low), n=n, grid="graded") for n in (1001, 2001)
+    )
+    assert fine.kind == "minimum"
+    assert fine.value == pytest.approx(time, rel=1e-6)
+    richardson = (4 * fine.value - coarse.value) / 3
+    assert richardson == pytest.approx(time, rel=1e-8)
+    theta = np.linspace(first, last, 9)
+    across = r * (theta - np.sin(theta) - first + math.sin(first))
+    depth = np.interp(across, fine.x, fine.y)
+    np.testing.assert_allclose(depth, r * (1 - np.cos(theta)), atol=1e-5)
+
+
+def test_a_jump_that_the_scheme_cannot_see_is_told_by_the_error():
+    """Within one cell, the midpoint rule falls faster than Galileo."""
+    fall = Functional(sympy.sqrt((1 + P**2) / Y), UNIT)
+    jump = minimize(fall, (0.001, 1))
+    assert np.diff(jump.y)[0] > 0.1
+    assert jump.error > 0.01 * jump.value
+    smooth = minimize(fall, (0.2, 1))
+    finer = minimize(fall, (0.2, 1), n=4001)
+    assert 0.3 < smooth.error / abs(smooth.value - finer.value) < 3
+
+
+def test_dido_gets_an_arc_of_a_circle():
+    """The largest area under a rope of length 2 r φ over a chord of 2 r sin φ."""
+    angle = 1.2
+    r = 1 / math.sin(angle)
+    rope = Functional(sympy.sqrt(1 + P**2), (-1, 1))
+    field = minimize(
+        Functional(-Y, (-1, 1)),
+        (0, 0),
+        constraints=[(rope, 2 * r * angle)],
+        n=2001,
+        grid="graded",
+    )
+    assert field.kind == "minimum"
+    np.testing.assert_allclose(
+        field.y, np.sqrt(r**2 - field.x**2) - r * math.cos(angle), atol=1e-5
+    )
+    assert field.multipliers[0] == pytest.approx(r, rel=1e-5)
+    area = r**2 * (angle - math.sin(2 * angle) / 2)
+    assert -field.value == pytest.approx(area, rel=1e-6)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_maximum_entropy(sign):
+    """The uniform density, and the normal one; of -y log y they are maxima."""
+    interval, mean, variance = (-9, 9), 0.5, 1.44
+    entropy = Functional(sign * Y * sympy.log(Y), interval)
+    settings = {"descend": sign > 0, "n": 181}
+    kind = "minimum" if sign > 0 else "maximum"
+    free = (None, None)
+    uniform = minimize(
+        entropy, free, constraints=moments(interval, [1]), start=0.3, **settings
+    )
+    np.testing.assert_allclose(uniform.y, 1 / 18, rtol=1e-12)
+    assert uniform.kind == kind
+    assert uniform.multipliers[0] == pytest.approx(sign * (math.log(18) - 1))
+    targets = [1, mean, variance + mean**2]
+    normal = minimize(entropy, free, constraints=moments(interval, targets), **settings)
+    density = np.exp(-((normal.x - mean) ** 2) / (2 * variance))
+    density /= math.sqrt(2 * math.pi * variance)
+    np.testing.assert_allclose(normal.y, density, atol=1e-9)
+    assert normal.kind == kind
+    assert sign * normal.multipliers[2] == pytest.approx(1 / (2 * variance), rel=1e-7)
+    nats = 0.5 * math.log(2 * math.pi * math.e * variance)
+    assert -sign * normal.value == pytest.approx(nats, rel=1e-9)
+
+
+def test_a_soap_film_holds_or_collapses():
+    """Between rings of radius 1 it is a catenoid up to a distance of 1.3255."""
+    film = Functional(Y * sympy.sqrt(1 + P**2), (-0.6, 0.6))
+    c = brentq(lambda c: c * math.cosh(0.6 / c) - 1, 0.6, 1)
+    found = minimize(film, (1, 1))
+    np.testing.assert_allclose(found.y, c * np.cosh(found.x / c), atol=1e-5)
+    assert found.kind == "minimum"
+    # The other catenoid is stationary too, but no minimum.
+    narrow = brentq(lambda c: c * math.cosh(0.6 / c) - 1, 0.1, 0.5)
+    other = minimize(
+        film,
+        (1, 1),
+        start=lambda t: narrow * np.cosh(t / narrow) + 0.1 * (0.36 - t**2),
+        descend=False,
+        n=801,
+    )
+    np.testing.assert_allclose(other.y, narrow * np.cosh(other.x / narrow), atol=1e-4)
+    assert other.kind == "saddle"
+    far = Functional(film.lagrangian, (-0.7, 0.7))
+    with pytest.raises(RuntimeError, match="unbounded below"):
+        minimize(far, (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [(3.0, "minimum"), (math.pi, "degenerate"), (3.3, "saddle"), (7.0, "saddle")],
+)
+def test_the_harmonic_action_is_least_up_to_the_conjugate_point(end, kind):
+    rest = minimize(action(end), (0, 0), descend=False)
+    assert rest.kind == kind
+    np.testing.assert_array_equal(rest.y, 0)
+    if kind == "saddle":
+        with pytest.raises(RuntimeError, match="unbounded below"):
+            minimize(action(end), (0, 0))
+
+
+def test_newton_passes_the_conjugate_point():
+    ends = (0, math.sin(5.0))
+    errors = []
+    for n in (101, 201, 401):
+        swing = minimize(action(5.0), ends, n=n, descend=False)
+        assert (swing.kind, swing.iterations) == ("saddle", 1)
+        errors.append(np.abs(swing.y - np.sin(swing.x)).max())
+    np.testing.assert_allclose(orders(errors), 2, atol=0.05)
+
+
+def test_the_first_mode_is_least_and_the_second_a_saddle():
+    """Energy at unit norm: sqrt(2) sin(kπx), of which -2 mu = (kπ)²."""
+    norm = [(Functional(Y**2, UNIT), 1)]
+    first = minimize(ENERGY, (0, 0), constraints=norm)
+    assert first.kind == "minimum"
+    assert first.multipliers[0] == pytest.approx(-(math.pi**2) / 2, rel=1e-4)
+    start = {"start": lambda t: np.sin(2 * np.pi * t)}
+    second = minimize(ENERGY, (0, 0), constraints=norm, descend=False, **start)
+    assert second.kind == "saddle"
+    assert second.multipliers[0] == pytest.approx(-2 * math.pi**2, rel=1e-3)
+    left = minimize(ENERGY, (0, 0), constraints=norm, **start)
+    assert left.kind == "minimum"
+    assert left.value == pytest.approx(first.value, rel=1e-10)
+
+
+def test_free_ends():
+    tilted = Functional(P**2 / 2 - Y, UNIT)  # y'' = -1, and y' = 0 at a free end
+    for boundary, exact in [
+        ((1, None), lambda t: 1 + t - t**2 / 2),
+        ((None, 1), lambda t: 1 + (1 - t**2) / 2),
+    ]:
+        found = minimize(tilted, boundary)
+        np.testing.assert_allclose(found.y, exact(found.x), rtol=1e-10)
+    assert minimize(ENERGY, (None, None)).kind == "degenerate"
+    # H alone is singular here; the constraint settles the constant.
+    level = minimize(
+        Functional(P**2 / 2 + x * P, UNIT),
+        (None, None),
+        constraints=moments(UNIT, [2]),
+    )
+    assert level.kind == "minimum"
+    exact = 2 + 1 / 6 - level.x**2 / 2
+    np.testing.assert_allclose(level.y, exact, atol=1e-4)
+
+
+def test_multipliers_are_sensitivities():
+    """dF/dv = -mu, for the chain's length and for the moments of a density."""
+    interval, step = (-6, 6), 1e-4
+    entropy = Functional(Y * sympy.log(Y), interval)
+
+    def density(targets):
+        constraints = moments(interval, targets)
+        return minimize(entropy, (None, None), constraints=constraints, n=101)
+
+    def chain(targets):
+        return minimize(WEIGHT, (1, 1), constraints=[(LENGTH, targets[0])])
+
+    for solve, targets in ((chain, [1.5]), (density, [1, 0.5, 1.5])):
+        slopes = []
+        for change in step * np.eye(len(targets)):
+            up, down = solve(targets + change), solve(targets - change)
+            slopes.append((up.value - down.value) / (2 * step))
+        mu = solve(targets).multipliers
+        np.testing.assert_allclose(slopes, -mu, rtol=1e-5)
+
+
+@pytest.mark.parametrize("start", [None, lambda t: 1 + 3 * t * (1 - t)])
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_units_do_not_matter(start, unit):
+    shape, mu = catenary(1.5)
+    weight = Functional(unit * WEIGHT.lagrangian, UNIT)
+    length = Functional(LENGTH.lagrangian / unit, UNIT)
+    problem = {"constraints": [(length, 1.5 / unit)], "start": start}
+    chain = minimize(weight, (1, 1), **problem)
+    np.testing.assert_allclose(chain.y, shape(chain.x), atol=1e-5)
+    assert length.value(chain.y, chain.x) == pytest.approx(1.5 / unit, rel=1e-9)
+    assert chain.multipliers[0] == pytest.approx(mu * unit**2, rel=1e-4)
+    assert chain.iterations < 30
+
+
+def test_the_path_goes_from_start_to_end():
+    found = minimize(LENGTH, (0, 2), start=lambda t: 2 * t**2, keep_path=True)
+    assert found.path.shape == (found.iterations + 1, 201)
+    np.testing.assert_array_equal(found.path[0], 2 * found.x**2)
+    np.testing.assert_array_equal(found.path[-1], found.y)
+    lengths = [LENGTH.value(samples, found.x) for samples in found.path]
+    assert np.all(np.diff(lengths) < 1e-12)
+    assert minimize(LENGTH, (0, 2)).path is None
+
+
+def test_a_long_wave_does_not_hide_behind_rounding():
+    """Its forces on the nodes are 1e-10 of the terms that cancel there."""
+    start = {"start": lambda t: t + 1e-6 * np.sin(np.pi * t)}
+    found = minimize(ENERGY, (0, 1), n=100_001, **start)
+    np.testing.assert_allclose(found.y, found.x, atol=1e-11)
+
+
+def test_rounding_on_a_fine_grid_is_allowed_for():
+    fall = Functional(sympy.sqrt((1 + P**2) / Y), UNIT)
+    coarse, fine = (
+        minimize(fall, (0.1, 1), n=n, grid="graded") for n in (4_001, 400_001)
+    )
+    assert fine.iterations < 12
+    assert fine.value == pytest.approx(coarse.value, rel=1e-6)
+
+
+def test_nodes_stay_in_the_domain_not_midpoints_alone():
+    functional = Functional(P**2 / 1000 - sympy.log(Y) + 30 * x * Y, UNIT)
+    zigzag = 1 + 1.5 * np.cos(np.pi * np.arange(201))
+    with pytest.raises(ValueError, match="outside the domain"):
+        minimize(functional, (1, 1), start=zigzag)
+    found = minimize(functional, (0.01, 0.01), keep_path=True)
+    assert found.iterations > 3
+    assert found.path.min() >= 0.01 - 1e-9
+
+
+def test_time_and_memory_are_linear():
+    n = 200_000
+    tracemalloc.start()
+    chain = minimize(WEIGHT, (1, 1), constraints=[(LENGTH, 1.5)], n=n)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    shape, _ = catenary(1.5)
+    np.testing.assert_allclose(chain.y, shape(chain.x), atol=1e-9)
+    assert chain.iterations < 12
+    assert peak < 80 * 8 * n
+
+
+# --- bad input --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lagrangian", "interval", "message"),
+    [
+        (P**2 * sympy.Symbol("mass"), UNIT, "has mass in it"),
+        (P**2 + sympy.Symbol("x"), UNIT, "of utils.functionals"),
+        (P**2 * sympy.Function("z")(x), UNIT, r"has z\(x\) in it"),
+        (y(0) * P**2, UNIT, r"has y\(0\) in it"),
+        (P * P.diff(x), UNIT, "higher derivative"),
+        (sympy.Abs(P), UNIT, "has a kink"),
+        (sympy.Eq(P, 1), UNIT, "must be an expression"),
+        (P**2, (1, 1), "must be two finite numbers"),
+        (P**2, (0, math.inf), "must be two finite numbers"),
+        (P**2, 3, "must be two finite numbers"),
+        (P**2, (0, 1, 2), "must be two finite numbers"),
+    ],
+)
+def test_bad_functionals(lagrangian, interval, message):
+    with pytest.raises(ValueError, match=message):
+        Functional(lagrangian, interval)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: LENGTH.value(np.sin), "derivative is missing"),
+        (lambda: LENGTH.value(np.ones(3)), "samples need their grid"),
+        (lambda: LENGTH.value(sympy.Symbol("t")), "expression in the x"),
+        (lambda: LENGTH.directional(x, Y), "direction is"),
+        (lambda: Functional(sympy.log(Y), UNIT).value(-x), "leaves the domain"),
+        (lambda: LENGTH.value([1, 2], [0, 0.5, 1]), "one value at each"),
+        (lambda: LENGTH.gradient([1, 2], [0, 1]), "3 points or more"),
+        (lambda: LENGTH.gradient([1, 2, 3], [0, 0, 1]), "must increase"),
+        (lambda: LENGTH.gradient([1, 2, 3], [0, 0.5, 2]), "spans 0 to 2"),
+        (lambda: LENGTH.gradient([1, 2, 3], [0, math.nan, 1]), "must increase"),
+    ],
+)
+def test_bad_functions(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+ONE, TWO = moments(UNIT, [1])[0], moments(UNIT, [2])[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"boundary": 3}, "boundary is 3"),
+        ({"boundary": (0, 1, 2)}, "must be the pair"),
+        ({"boundary": (0, math.nan)}, "finite"),
+        ({"boundary": (0, "b")}, "boundary is"),
+        ({"n": 2}, "n is 2"),
+        ({"n": 10.5}, "n is 10.5"),
+        ({"n": 3, "constraints": [ONE]}, "more points"),
+        ({"grid": "fine"}, "grid is 'fine'"),
+        ({"grid": [0, 1]}, "3 points or more"),
+        ({"grid": [0, 0.6, 0.5, 1]}, "must increase"),
+        ({"grid": [0, 0.5, 0.9]}, "spans 0 to 0.9"),
+        ({"start": np.ones(7)}, "start must be 201"),
+        ({"start": lambda t: t + math.inf}, "start must be 201"),
+        ({"rtol": 0.0}, "rtol"),
+        ({"max_iter": 0}, "max_iter"),
+        ({"constraints": ONE}, "sequence of pairs"),
+        ({"constraints": [(ENERGY, math.inf)]}, "sequence of pairs"),
+        ({"constraints": [(P**2, 1)]}, "sequence of pairs"),
+        ({"constraints": [(action(2), 1)]}, "functional's interval"),
+        ({"constraints": [ONE, TWO]}, "repeat or contradict"),
+        ({"functional": P**2}, "for a Functional"),
+        ({"functional": Functional(x * P + Y**2, UNIT)}, "singular Lagrangian"),
+        ({"functional": Functional(x * Y, UNIT)}, "singular Lagrangian"),
+        (
+            {"functional": Functional(sympy.sqrt(Y) + P**2, UNIT), "start": -1.0},
+            "outside the domain",
+        ),
+        (
+            {"functional": Functional(sympy.log(Y), UNIT), "boundary": (0, 1)},
+            "outside the domain",
+        ),
+    ],
+)
+def test_bad_problems(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        minimize(**{"functional": ENERGY, "boundary": (0, 1), **arguments})
+
+
+def test_no_convergence_is_reported():
+    with pytest.raises(RuntimeError, match="after 2 iterations the residual is"):
+        minimize(LENGTH, (0, 1), start=lambda t: np.sin(9 * t), max_iter=2)
+    with pytest.raises(RuntimeError, match="out of reach"):
+        minimize(LENGTH, (0, 1), constraints=[(LENGTH, 1.2)])
+    with pytest.raises(RuntimeError, match="constraints are met to"):
+        minimize(WEIGHT, (1, 1), constraints=[(LENGTH, 0.5)])

@@ -1,0 +1,834 @@
+"""The calculus of variations: which function makes an integral least.
+
+For F[y] = ∫ L(x, y, y') dx from a to b, the derivative along η is ∫ (δF/δy) η dx plus
+a term at the ends, with δF/δy = ∂L/∂y - d/dx ∂L/∂y'. Where F is least, δF/δy = 0 (the
+Euler-Lagrange equation), and ∂L/∂y' = 0 at an end whose value is left free. Under
+constraints G_j[y] = v_j, the same holds for F + sum_j mu_j (G_j - v_j).
+
+`Functional` has this in symbols and on a grid; `minimize` solves it on the grid.
+
+Sources: Gelfand and Fomin (1963), Calculus of Variations, sections 4, 12 and 24 to 29;
+Nocedal and Wright (2006), Numerical Optimization, sections 3.4, 16.1 and 18.3.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+import sympy
+from scipy.integrate import quad
+from scipy.linalg import LinAlgError, eigvalsh_tridiagonal, solve_banded
+from sympy.core.function import AppliedUndef
+
+EPSILON = np.finfo(float).eps
+MAX_HALVINGS = 60
+# Squared sines between constraint gradients below this are rounding errors of zero.
+DEPENDENT = 1e-13
+
+x = sympy.Symbol("x", real=True)
+y = sympy.Function("y")
+# To differentiate by y and by y' as if they were variables; no one else has these.
+Y, SLOPE = sympy.Dummy("y", real=True), sympy.Dummy("slope", real=True)
+BACK = {Y: y(x), SLOPE: y(x).diff(x)}
+
+
+class Functional:
+    """The functional F[y] = ∫ L(x, y, y') dx over an interval.
+
+    On a grid x_0 < ... < x_(n-1), it becomes a function of n numbers, the values of y
+    there: the sum over the cells of h L((x_i + x_(i+1)) / 2, (y_i + y_(i+1)) / 2,
+    (y_(i+1) - y_i) / h), h being the cell's length. Its error is of second order.
+
+    Parameters
+    ----------
+    lagrangian : SymPy expression
+        L in terms of `x`, `y(x)` and `y(x).diff(x)`, all of this module; all else in it
+        is numbers.
+    interval : tuple of float
+        The ends (a, b), finite, a below b.
+
+    Raises
+    ------
+    ValueError
+        If the Lagrangian has a free parameter, a higher derivative, another function,
+        or a kink; or if the interval is none.
+
+    Examples
+    --------
+    >>> length = Functional(sympy.sqrt(1 + y(x).diff(x) ** 2), (0, 1))
+    >>> round(length.value(x**2), 9)
+    1.478942858
+    >>> length.euler_lagrange(3 * x - 1)
+    0
+    """
+
+    def __init__(self, lagrangian, interval):
+        self.lagrangian = sympy.sympify(lagrangian).doit()
+        self.interval = _check_interval(interval)
+        self._plain = _check_lagrangian(self.lagrangian)
+        self._first = by_y, by_slope = self._plain.diff(Y), self._plain.diff(SLOPE)
+        self._second = by_y.diff(Y), by_y.diff(SLOPE), by_slope.diff(SLOPE)
+        self.is_algebraic = not self._plain.has(SLOPE)
+        expressions = [self._plain, *self._first, *self._second]
+        _require(
+            not any(e.has(sympy.Derivative, sympy.DiracDelta) for e in expressions),
+            f"lagrangian is {self.lagrangian}, which has a kink or an unknown "
+            "derivative, but must be twice differentiable in y and y'.",
+        )
+        self._compiled = sympy.lambdify((x, Y, SLOPE), expressions, "numpy", cse=True)
+        self._density = sympy.lambdify((x, Y, SLOPE), self._plain, "numpy")
+
+    def __repr__(self):
+        return f"Functional({self.lagrangian}, {self.interval})"
+
+    def value(self, function, grid=None, *, derivative=None):
+        """Return F[y], a number: by quadrature, or discretized if there is a grid.
+
+        Parameters
+        ----------
+        function : SymPy expression in `x`, callable, or array-like of shape (n,)
+            The function y; an array holds its values on the grid.
+        grid : array-like, shape (n,), optional
+            Increasing, from a to b.
+        derivative : callable, optional
+            The derivative of a callable; needed if there is a y' in L.
+        """
+        if grid is not None:
+            return float(_discretize(self, *self._check_samples(function, grid))[0])
+        if not callable(function):
+            function = _check_expression("function", function)
+            return _quadrature(self._insert(self._plain, function), self.interval)
+        _require(
+            derivative is not None or self.is_algebraic,
+            "derivative is missing: with a callable, give its derivative as a callable "
+            "too, or give function as a SymPy expression.",
+        )
+        slope = derivative or (lambda t: 0.0)
+        return _quadrature(
+            lambda t: self._density(t, function(t), slope(t)), self.interval
+        )
+
+    def derivative(self):
+        """Return δF/δy = ∂L/∂y - d/dx ∂L/∂y', a SymPy expression."""
+        by_y, by_slope = (part.xreplace(BACK) for part in self._first)
+        return by_y - by_slope.diff(x)
+
+    def euler_lagrange(self, expression):
+        """Return δF/δy at a SymPy expression, simplified: 0 if it is stationary."""
+        expression = _check_expression("expression", expression)
+        return sympy.simplify(self.derivative().subs(y(x), expression).doit())
+
+    def directional(self, function, direction):
+        """Return d/dε F[y + ε η] at ε = 0, for SymPy expressions y and η.
+
+        It is ∫ (∂L/∂y η + ∂L/∂y' η') dx, with the effect of the ends.
+        """
+        function = _check_expression("function", function)
+        direction = _check_expression("direction", direction)
+        by_y, by_slope = self._first
+        change = by_y * direction + by_slope * direction.diff(x)
+        return _quadrature(self._insert(change, function), self.interval)
+
+    def beltrami(self):
+        """Return y' ∂L/∂y' - L, constant along solutions if there is no x in L.
+
+        Raises
+        ------
+        ValueError
+            If there is an x in L, so that it need not be constant.
+        """
+        _require(
+            sympy.simplify(self._plain.diff(x)) == 0,
+            f"lagrangian is {self.lagrangian}, which depends on x itself: Beltrami's "
+            "identity needs one that depends on y and y' alone.",
+        )
+        return (SLOPE * self._first[1] - self._plain).xreplace(BACK)
+
+    def gradient(self, samples, grid):
+        """Return δF/δy on the grid, shape (n,): ∂F/∂y_i over the length of node i.
+
+        That length reaches half-way to the neighbours. The error is of second order
+        inside; at the ends, ∓∂L/∂y' over that length is added, which must vanish if
+        the end is free.
+        """
+        samples, grid = self._check_samples(samples, grid)
+        return _discretize(self, samples, grid)[2] / _node_lengths(grid)
+
+    def hessian(self, samples, grid):
+        """Return ∂²F/∂y_i∂y_i, shape (n,), and ∂²F/∂y_i∂y_(i+1), shape (n - 1,).
+
+        All other second derivatives of the discretized functional are zero.
+        """
+        return _discretize(self, *self._check_samples(samples, grid))[4:]
+
+    @staticmethod
+    def _insert(plain, expression):
+        values = {Y: expression, SLOPE: expression.diff(x)}
+        return sympy.lambdify(x, plain.xreplace(values), "numpy")
+
+    def _check_samples(self, samples, grid):
+        grid, samples = _check_grid(grid, self.interval), np.asarray(samples, float)
+        _require(
+            samples.shape == grid.shape,
+            f"samples have shape {samples.shape}, but must be one value at each of the "
+            f"{len(grid)} points of the grid.",
+        )
+        return samples, grid
+
+
+@dataclasses.dataclass(frozen=True)
+class Extremum:
+    """A function at which a functional is stationary, on a grid.
+
+    Attributes
+    ----------
+    x, y : ndarray, shape (n,)
+    value : float
+        The discretized F[y].
+    error : float
+        What `value` changes by if L is integrated along straight lines between the
+        nodes, instead of by the scheme: of the order of the error of discretization.
+        If it is not small, the function makes use of the scheme's error, by a jump
+        within one cell, say: take a finer or graded grid, or another start.
+    multipliers : ndarray, shape (m,)
+        The mu_j of F + sum_j mu_j (G_j - v_j): dF/dv_j = -mu_j.
+    residual : float
+        Of the discretized Euler-Lagrange equation: the largest sum at a node, over
+        the largest sum of absolute values of the terms that cancel there.
+    iterations : int
+        Newton steps.
+    kind : {"minimum", "maximum", "saddle", "degenerate"}
+        From the signs of the second variation on the discretized directions that keep
+        the constraints, to first order: "degenerate" if one is zero, to within the
+        error of the discretization.
+    path : ndarray, shape (iterations + 1, n), or None
+        The function before the first step, and after each, if asked for.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    value: float
+    error: float
+    multipliers: np.ndarray
+    residual: float
+    iterations: int
+    kind: str
+    path: np.ndarray | None = dataclasses.field(default=None, repr=False)
+
+
+def minimize(
+    functional,
+    boundary,
+    *,
+    constraints=(),
+    n=201,
+    grid=None,
+    start=None,
+    descend=True,
+    rtol=1e-10,
+    max_iter=200,
+    keep_path=False,
+):
+    """Find a function at which a functional is least, under integral constraints.
+
+    A minimum among the functions nearby, that is. Where constraints are given, the
+    function makes F + sum_j mu_j (G_j - v_j) stationary: mind the plus sign.
+
+    Parameters
+    ----------
+    functional : Functional
+    boundary : tuple
+        The values (y(a), y(b)); None leaves an end free (a natural boundary).
+    constraints : sequence of (Functional, float)
+        Functionals G_j on the same interval, and their values v_j.
+    n : int
+        Number of points, if `grid` is no array.
+    grid : None, "graded" or array-like of shape (n,)
+        None is uniform; "graded" has Chebyshev's points, dense at both ends, for
+        solutions that are steep there; an array increases from a to b.
+    start : callable or array-like, shape (n,), optional
+        Where to start; the ends are set to `boundary`. Default: the straight line, or
+        for free ends a constant, moved if L or the constraints make that necessary.
+    descend : bool
+        False follows plain Newton steps to a stationary point nearby, whatever its
+        kind: a saddle, say.
+    rtol : float
+        Largest residual to accept, of the Euler-Lagrange equation (see `Extremum`) and
+        of each constraint, relative to the integral of |L| or to v_j. Rounding of y
+        is allowed for.
+    max_iter : int
+        Largest number of Newton steps.
+    keep_path : bool
+        Whether the result holds the function at every step.
+
+    Returns
+    -------
+    Extremum
+
+    Raises
+    ------
+    ValueError
+        If an argument makes no sense, L is singular (its ∂²L/∂y'² is zero, though
+        there is a y' in it), the start is outside the domain of L, or constraints
+        repeat or contradict each other.
+    RuntimeError
+        If there is no convergence: F may be unbounded below, its infimum be reached by
+        no function (a soap film between rings too far apart), or the constraints be
+        out of reach.
+
+    Notes
+    -----
+    Newton's method. The Hessian is tridiagonal, and constraints border it, so that
+    time and memory are linear in n. A positive matrix is added to it until it is
+    positive on the constraints' null space, as a count of negative eigenvalues tells;
+    then steps are halved until they stay in the domain of L, and until an augmented
+    Lagrangian falls.
+
+    Examples
+    --------
+    >>> action = Functional(y(x).diff(x) ** 2 / 2 - y(x) ** 2 / 2, (0, 1))
+    >>> found = minimize(action, (0, 1))
+    >>> print(found.kind, found.y[100].round(4), np.round(np.sin(0.5) / np.sin(1), 4))
+    minimum 0.5697 0.5697
+    """
+    functionals, targets = _check_constraints(functional, constraints)
+    ends = _check_boundary(boundary)
+    _require(
+        rtol > 0 and max_iter >= 1,
+        f"rtol and max_iter are {rtol!r} and {max_iter!r}, but must be positive.",
+    )
+    grid = _make_grid(functional.interval, n, grid)
+    problem = _Problem(functionals, targets, grid, ends)
+    with np.errstate(all="ignore"):  # outside its domain, L is not a number
+        samples = _make_start(start, ends, problem)
+        return _newton(problem, samples, descend, rtol, max_iter, keep_path)
+
+
+def _discretize(functional, samples, grid):
+    """Return the value, the gradient and the Hessian of the discretized functional.
+
+    Value and gradient are each followed by the sum of the absolute values of their
+    terms; the Hessian is its diagonal and the one beside that. All but the value and
+    its size are arrays, of shape (n,), the last of shape (n - 1,).
+    """
+    h = np.diff(grid)
+    with np.errstate(all="ignore"):
+        if functional.is_algebraic:
+            # Without a y', midpoints would not notice a zigzag, +1, -1, +1, ..., added
+            # to y. The trapezoidal rule does, and its Hessian is diagonal.
+            lengths, zero = _node_lengths(grid), np.zeros(len(grid))
+            tables = functional._compiled(grid, samples, zero)
+            value, by_y, _, by_yy, _, _ = (lengths * table for table in tables)
+            sizes = np.sum(np.abs(value)), np.abs(by_y)
+            return np.sum(value), sizes[0], by_y, sizes[1], by_yy, np.zeros(len(h))
+        middle, mean = (grid[1:] + grid[:-1]) / 2, (samples[1:] + samples[:-1]) / 2
+        tables = functional._compiled(middle, mean, np.diff(samples) / h)
+        value, u, p, uu, up, pp = (h * table for table in tables)
+    # By the chain rule: a node counts half in the mean, and ∓1 / h in the slope.
+    u, p, uu, up, pp = u / 2, p / h, uu / 4, up / h, pp / h**2
+    size = np.abs(u) + np.abs(p)
+    return (
+        np.sum(value),
+        np.sum(np.abs(value)),
+        _to_nodes(u - p, u + p),
+        _to_nodes(size, size),
+        _to_nodes(uu - up + pp, uu + up + pp),
+        uu - pp,
+    )
+
+
+def _to_nodes(left, right):
+    """Add what each cell gives to its left and its right node, shape (n,)."""
+    nodes = np.zeros(len(left) + 1)
+    nodes[:-1] += left
+    nodes[1:] += right
+    return nodes
+
+
+def _node_lengths(grid):
+    """Return the length that each node has: half of the cells beside it."""
+    h = np.diff(grid)
+    return _to_nodes(h / 2, h / 2)
+
+
+def _multiply(diagonal, off_diagonal, vector):
+    """Multiply a symmetric tridiagonal matrix with a vector."""
+    product = diagonal * vector
+    product[1:] += off_diagonal * vector[:-1]
+    product[:-1] += off_diagonal * vector[1:]
+    return product
+
+
+class _Problem:
+    """F and the constraints on a grid, as functions of the values of y that are free.
+
+    There are N of these. A _Problem also says how large a step η is, whose square is
+    ∫ η'² + (η / T)² dx, T being b - a, so that long waves and short ones converge alike
+    on any grid; or ∫ η² dx, if there is no y'.
+    """
+
+    def __init__(self, functionals, targets, grid, ends):
+        self.functionals, self.targets, self.grid = functionals, targets, grid
+        self.free = slice(int(ends[0] is not None), len(grid) - (ends[1] is not None))
+        # Divided by their units, constraints are alike, however they were written.
+        self.units = np.ones(1 + len(targets))
+        self.lengths = _node_lengths(grid)[self.free]
+        self.metric = self.lengths, np.zeros(len(self.lengths) - 1)
+        if not all(functional.is_algebraic for functional in functionals):
+            stiffness = 1 / np.diff(grid)
+            diagonal = _to_nodes(stiffness, stiffness)[self.free]
+            self.metric = (
+                diagonal + self.lengths / (grid[-1] - grid[0]) ** 2,
+                -stiffness[self.free.start : self.free.stop - 1],
+            )
+        _require(
+            len(self.lengths) > len(targets),
+            f"n is {len(grid)}, which leaves {len(self.lengths)} values free: more "
+            f"points are needed for {len(targets)} constraints.",
+        )
+
+    def at_nodes(self, samples):
+        """Return x, y and y' beside the free nodes, which must be in the domain too.
+
+        Otherwise a zigzag could leave it whose midpoints are inside.
+        """
+        h = np.diff(self.grid)
+        cells = np.minimum(np.arange(self.free.start, self.free.stop), len(h) - 1)
+        slopes, middles = np.diff(samples) / h, self.grid[:-1] + h / 2
+        return middles[cells], samples[self.free], slopes[cells]
+
+    def error(self, point):
+        """Return what F changes by if it is integrated exactly between the nodes."""
+        h, rise, value = np.diff(self.grid), np.diff(point.samples), 0.0
+        for share in 0.5 + np.array([-1, 1]) / math.sqrt(12):  # Gauss's two points
+            places = self.grid[:-1] + share * h, point.samples[:-1] + share * rise
+            value += np.sum(h / 2 * self.functionals[0]._density(*places, rise / h))
+        return float(abs(value - point.value))
+
+    def dependent(self, jacobian):
+        """Tell whether gradients of constraints are dependent, or one is zero."""
+        rows = jacobian / np.sqrt(self.lengths)
+        norms = np.linalg.norm(rows, axis=1)
+        if not np.all(norms):
+            return True
+        rows /= norms[:, None]
+        return np.min(np.linalg.eigvalsh(rows @ rows.T), initial=1.0) < DEPENDENT
+
+
+class _Point:
+    """What is known at one function; in arrays, row 0 is for F, the others for G_j."""
+
+    def __init__(self, problem, samples):
+        self.samples, free = samples, problem.free
+        forms = (_discretize(f, samples, problem.grid) for f in problem.functionals)
+        columns = [np.array(column) for column in zip(*forms, strict=True)]
+        values, sizes, slopes, terms, diagonals, off_diagonals = (
+            (column.T / problem.units).T for column in columns
+        )
+        # What rounding of the samples does to the values.
+        self.noise = 4 * EPSILON * (sizes + terms @ np.abs(samples))
+        targets = problem.targets / problem.units[1:]
+        self.value, self.gaps = values[0], values[1:] - targets
+        sizes = np.maximum(sizes[1:], np.abs(targets))
+        self.gap_sizes = np.where(sizes > 0, sizes, 1.0)
+        self.slopes, self.terms = slopes[:, free], terms[:, free]
+        self.jacobian = self.slopes[1:]
+        self.diagonals = diagonals[:, free]
+        self.off_diagonals = off_diagonals[:, free.start : free.stop - 1]
+        parts = values, self.slopes, self.diagonals, self.off_diagonals
+        self.inside = all(np.isfinite(part).all() for part in parts) and all(
+            np.isfinite(f._density(*problem.at_nodes(samples))).all()
+            for f in problem.functionals
+        )
+
+    def merit(self, weights, penalty):
+        """Return the augmented Lagrangian F + mu.c + penalty c.c / 2."""
+        return self.value + (weights[1:] + penalty / 2 * self.gaps) @ self.gaps
+
+
+def _newton(problem, samples, descend, rtol, max_iter, keep_path):
+    """Follow Newton's steps in y and mu together; `weights` are 1 and mu."""
+    weights, point = _begin(problem, samples)
+    path, shift, penalty = [samples], 0.0, 0.0
+    for iteration in range(max_iter + 1):
+        if iteration == 0:  # what later may vanish is small beside its beginning
+            first = np.max(np.abs(weights) @ point.terms), np.max(np.abs(samples))
+        scale = max(first[0], np.max(np.abs(weights) @ point.terms))
+        reach = max(first[1], np.max(np.abs(point.samples)))
+        slopes = weights @ point.slopes
+        residual = float(np.max(np.abs(slopes)) / (scale or 1.0))
+        hessian = weights @ point.diagonals, weights @ point.off_diagonals
+        system = _System(hessian, point.jacobian, problem.metric)
+        try:
+            shift = system.regularize(shift, descend)
+            step, change = system.solve(slopes, point.gaps)
+        except LinAlgError:
+            break
+        # Forces that balance to rounding may hide a wave as long as the interval: so
+        # the next step must be small as well.
+        rounding = system.rounding(point.samples[problem.free])
+        found = (
+            np.all(np.abs(slopes) <= rtol * scale + rounding)
+            and np.all(np.abs(point.gaps) <= rtol * point.gap_sizes + point.noise[1:])
+            and np.max(np.abs(step)) <= 10 * rtol * reach
+        )
+        if found:
+            kind = system.kind()
+            if not (descend and kind in ("maximum", "saddle")):
+                return Extremum(
+                    x=problem.grid,
+                    y=point.samples,
+                    value=float(point.value),
+                    error=problem.error(point),
+                    multipliers=weights[1:] / problem.units[1:],
+                    residual=residual,
+                    iterations=iteration,
+                    kind=kind,
+                    path=np.array(path) if keep_path else None,
+                )
+            step, change = system.lowest(), 0.0 * change
+            step *= 0.1 * max(reach, np.ptp(problem.grid))
+        if iteration == max_iter:
+            break
+        penalty = _penalize(system.curvature(step), change, point.gaps, penalty)
+        ceiling = point.merit(weights, penalty) if descend else math.inf
+        if not found:  # away from a saddle, the fall is of second order in the step
+            ceiling += np.abs(weights) @ point.noise
+        change = np.append(0.0, change)
+        for part in 0.5 ** np.arange(MAX_HALVINGS):
+            samples = point.samples.copy()
+            samples[problem.free] += part * step
+            trial, after = _Point(problem, samples), weights + part * change
+            if trial.inside and trial.merit(after, penalty) <= ceiling:
+                break
+        else:
+            break
+        point, weights = trial, after
+        if keep_path:
+            path.append(samples)
+    gap = np.max(np.abs(point.gaps) / point.gap_sizes, initial=0.0)
+    raise RuntimeError(
+        f"no convergence: after {iteration} iterations the residual is {residual:.1e}, "
+        f"constraints are met to {gap:.1e}, and F is {point.value:.6g}. F may be "
+        "unbounded below, or its infimum reached by no function; constraints may be "
+        "out of reach; or the start is too far away. Look at F at a few functions, and "
+        "give another start."
+    )
+
+
+def _begin(problem, samples):
+    """Return 1 and the mu that leave the smallest gradient, and the first point."""
+    point = _Point(problem, samples)
+    _require(
+        not problem.dependent(point.jacobian),
+        "constraints repeat or contradict each other, or the start is stationary for "
+        "one of them: their gradients there are linearly dependent. Drop one, or give "
+        "another start.",
+    )
+    root = np.sqrt(problem.lengths)
+    problem.units[1:] = np.linalg.norm(point.jacobian / root, axis=1)
+    point = _Point(problem, samples)
+    multipliers = np.linalg.lstsq((point.jacobian / root).T, -point.slopes[0] / root)[0]
+    return np.append(1.0, multipliers), point
+
+
+def _penalize(curvature, change, gaps, penalty):
+    """Return a penalty for which the step is downhill: the last, or a larger one.
+
+    With H step + Jᵀ change = -slopes and J step = -gaps, the slope of the merit is
+    2 change.gaps - step.H step - penalty gaps.gaps.
+    """
+    excess, square = 2 * change @ gaps - curvature + abs(curvature) / 2, gaps @ gaps
+    enough = not square or excess <= penalty * square
+    return penalty if enough else 2 * excess / square
+
+
+class _System:
+    """Newton's equations: H step + Jᵀ change = -slopes, J step = -gaps.
+
+    H is tridiagonal, shape (N, N), and J has a row for each constraint: eliminating the
+    step leaves as many equations as constraints. H is the Hessian plus a multiple of
+    the metric, the `shift`.
+    """
+
+    def __init__(self, hessian, jacobian, metric):
+        self.plain, self.jacobian, self.metric = hessian, jacobian, metric
+
+    def shift_to(self, shift):
+        pairs = zip(self.plain, self.metric, strict=True)
+        self.shifted = diagonal, off_diagonal = [h + shift * m for h, m in pairs]
+        self.bands = np.zeros((3, len(diagonal)))
+        self.bands[1] = diagonal
+        self.bands[0, 1:] = self.bands[2, :-1] = off_diagonal
+        self.columns = self._divide(self.jacobian.T)
+        self.schur = self.jacobian @ self.columns
+
+    def _divide(self, right):
+        return solve_banded((1, 1), self.bands, right, check_finite=False)
+
+    def solve(self, slopes, gaps):
+        direct = self._divide(slopes)
+        change = np.linalg.solve(self.schur, gaps - self.jacobian @ direct)
+        return -direct - self.columns @ change, change
+
+    def curvature(self, step):
+        return step @ _multiply(*self.shifted, step)
+
+    def rounding(self, values):
+        """Return what rounding of y does to the slopes, shape (N,)."""
+        return 4 * EPSILON * _multiply(*map(np.abs, (*self.plain, values)))
+
+    def count_negative(self):
+        """Count negative eigenvalues of H on the null space of J.
+
+        The bordered matrix has as many negative eigenvalues as H and -J H⁻¹ Jᵀ have
+        together (Haynsworth, 1968), and one for each constraint more than H has on the
+        null space (Nocedal and Wright, theorem 16.3).
+        """
+        diagonal, off_diagonal = self.shifted
+        bound = np.max(np.abs(diagonal)) + 2 * np.max(np.abs(off_diagonal), initial=1.0)
+        # With a tolerance this wide they are counted by Sturm's sequence, not computed.
+        negative = eigvalsh_tridiagonal(
+            diagonal,
+            off_diagonal,
+            select="v",
+            select_range=(-bound, 0.0),
+            tol=4 * bound,
+            check_finite=False,
+        )
+        borders = np.sum(np.linalg.eigvalsh(self.schur) > 0)
+        return len(negative) + borders - len(self.jacobian)
+
+    def regularize(self, shift, descend):
+        """Shift H until it is positive where it should be, and return the shift."""
+        least = 1e-6 * (np.max(np.abs(self.plain[0]) / self.metric[0]) or 1.0)
+        for trial in (0.0, *4.0 ** np.arange(20) * max(shift / 4, least)):
+            try:
+                self.shift_to(trial)
+                if not (descend and self.count_negative()):
+                    return trial
+            except LinAlgError:
+                continue
+        raise LinAlgError("no shift makes the Hessian positive")
+
+    def kind(self):
+        """Tell minimum, maximum and saddle apart by the number of negative curvatures.
+
+        Counted in units in which rows have size one. In these, the lowest are of the
+        order of 1 / N², and the scheme is off by that squared.
+        """
+        diagonal, off_diagonal = self.plain
+        size = _multiply(np.abs(diagonal), np.abs(off_diagonal), np.ones(len(diagonal)))
+        root = np.sqrt(np.where(size > 0, size, 1.0))
+        hessian = diagonal / root**2, off_diagonal / (root[1:] * root[:-1])
+        unit = np.ones(len(root)), np.zeros(len(root) - 1)
+        scaled = _System(hessian, self.jacobian / root, unit)
+        zero = 16 * EPSILON + (5 / (len(root) + 1) ** 4 if off_diagonal.any() else 0.0)
+        counts = set()
+        for shift in (zero, -zero):
+            scaled.shift_to(shift)
+            counts.add(scaled.count_negative())
+        if len(counts) == 2:
+            return "degenerate"
+        names = {len(root) - len(self.jacobian): "maximum", 0: "minimum"}
+        return names.get(counts.pop(), "saddle")
+
+    def lowest(self):
+        """Return the direction of least curvature, largest 1, by inverse iteration."""
+        step = np.random.default_rng(0).random(len(self.bands.T))
+        for _ in range(30):
+            step, _ = self.solve(
+                _multiply(*self.metric, step), np.zeros(len(self.jacobian))
+            )
+            step /= np.max(np.abs(step))
+        return step
+
+
+def _quadrature(integrand, interval):
+    def finite(t):
+        # NumPy's numbers, unlike Python's, divide by zero without an exception.
+        value = float(integrand(np.float64(t)))
+        if not math.isfinite(value):
+            raise ValueError(
+                f"function leaves the domain of the Lagrangian: that is {value} at {t}."
+            )
+        return value
+
+    with np.errstate(all="ignore"):
+        return quad(finite, *interval, epsabs=0, epsrel=1e-10, limit=200)[0]
+
+
+def _make_grid(interval, n, grid):
+    if grid is not None and not isinstance(grid, str):
+        return _check_grid(grid, interval)
+    _require(
+        grid in (None, "graded"),
+        f"grid is {grid!r}, but must be None, 'graded' or an array.",
+    )
+    _require(
+        isinstance(n, int) and n >= 3,
+        f"n is {n!r}, but must be an integer of 3 points or more.",
+    )
+    shares = np.linspace(0, 1, n)
+    if grid == "graded":
+        shares = np.sin(np.pi / 2 * shares) ** 2
+    return interval[0] * (1 - shares) + interval[1] * shares
+
+
+def _make_start(start, ends, problem):
+    """Return the samples to start from, shape (n,)."""
+    grid = problem.grid
+    if start is None:
+        samples = _find_start(ends, problem)
+    else:
+        samples = np.array(start(grid) if callable(start) else start, dtype=float)
+        _require(
+            samples.shape in ((), grid.shape) and np.isfinite(samples).all(),
+            f"start must be {len(grid)} finite values, one at each point.",
+        )
+        samples = samples + np.zeros(len(grid))
+        for i, end in zip((0, -1), ends, strict=True):
+            samples[i] = samples[i] if end is None else end
+    _require(
+        _Point(problem, samples).inside,
+        "start is outside the domain of a Lagrangian, which is no number there, or has "
+        "no derivative: give a start inside.",
+    )
+    return samples
+
+
+def _find_start(ends, problem):
+    """Return the straight line, or one with a bump that suits the constraints better.
+
+    Heights of the bump, which ends at the fixed ends, are tried on a coarse grid.
+    """
+    (a, b), known = problem.grid[[0, -1]], [end for end in ends if end is not None]
+    left, right = (known[0], known[-1]) if known else (0.0, 0.0)
+    unit = max(b - a, abs(left), abs(right)) if known else 1 / (b - a)
+
+    def bumped(grid, height):
+        t = (grid - a) / (b - a)
+        bump = (1 if ends[0] is None else 2 * t) * (1 if ends[1] is None else 2 - 2 * t)
+        return left * (1 - t) + right * t + height * bump
+
+    grid = np.linspace(a, b, 101)
+    coarse = _Problem(problem.functionals, problem.targets, grid, ends)
+    found = {}
+    for height in (0.0, *np.outer(2.0 ** np.arange(-5, 5), (unit, -unit)).flat):
+        point = _Point(coarse, bumped(grid, height))
+        if point.inside and not coarse.dependent(point.jacobian):
+            missed = np.sum(np.abs(point.gaps) / point.gap_sizes)
+            # Rounded, so that of mirror images the first is taken.
+            found[height] = round(missed, 6), float(f"{point.value:.6g}")
+            if not len(point.gaps):
+                break
+    return bumped(problem.grid, min(found, key=found.get, default=0.0))
+
+
+def _require(condition, message):
+    if not condition:
+        raise ValueError(message)
+
+
+def _check_lagrangian(lagrangian):
+    """Return the Lagrangian in terms of x, Y and SLOPE."""
+    _require(
+        isinstance(lagrangian, sympy.Expr),
+        f"lagrangian is {lagrangian!r}, but must be an expression.",
+    )
+    derivatives = lagrangian.atoms(sympy.Derivative)
+    _require(
+        all(derivative.derivative_count == 1 for derivative in derivatives),
+        f"lagrangian is {lagrangian}, which has a higher derivative, but may have y(x) "
+        "and y(x).diff(x) alone.",
+    )
+    plain = lagrangian.xreplace({BACK[SLOPE]: SLOPE}).xreplace({BACK[Y]: Y})
+    strange = plain.free_symbols - {x, Y, SLOPE} | plain.atoms(AppliedUndef)
+    names = ", ".join(sorted(map(str, strange)))
+    _require(
+        not strange,
+        f"lagrangian is {lagrangian}, which has {names} in it, but may have numbers, "
+        "and the x, y(x) and y(x).diff(x) of utils.functionals alone.",
+    )
+    return plain
+
+
+def _check_expression(name, expression):
+    expression = sympy.sympify(expression)
+    good = isinstance(expression, sympy.Expr) and expression.free_symbols <= {x}
+    _require(
+        good and not expression.has(AppliedUndef),
+        f"{name} is {expression!r:.80}, but must be an expression in the x of "
+        "utils.functionals; samples need their grid.",
+    )
+    return expression
+
+
+def _check_interval(interval):
+    try:
+        a, b = map(float, interval)
+    except (TypeError, ValueError):
+        a = b = math.nan
+    _require(
+        a < b and math.isfinite(b - a),
+        f"interval is {interval!r}, but must be two finite numbers (a, b), a below b.",
+    )
+    return a, b
+
+
+def _check_grid(grid, interval):
+    grid = np.asarray(grid, dtype=float)
+    _require(
+        grid.ndim == 1 and len(grid) >= 3,
+        f"grid has shape {grid.shape}, but must have 3 points or more.",
+    )
+    _require(np.all(np.diff(grid) > 0), "grid must increase from point to point.")
+    _require(
+        np.allclose(grid[[0, -1]], interval, rtol=0, atol=1e-12 * np.ptp(interval)),
+        f"grid spans {grid[0]:.9g} to {grid[-1]:.9g}, but must span {interval}.",
+    )
+    return grid
+
+
+def _check_boundary(boundary):
+    try:
+        ends = [None if end is None else float(end) for end in boundary]
+    except (TypeError, ValueError):
+        ends = []
+    _require(
+        len(ends) == 2 and all(end is None or math.isfinite(end) for end in ends),
+        f"boundary is {boundary!r}, but must be the pair (y(a), y(b)) of finite "
+        "numbers, or None for a free end.",
+    )
+    return ends
+
+
+def _check_constraints(functional, constraints):
+    """Return [F, G_1, ..., G_m] and the values of the G_j, shape (m,)."""
+    try:
+        pairs = [(g, float(value)) for g, value in constraints]
+    except (TypeError, ValueError):
+        pairs = [(None, math.nan)]
+    functionals = [functional, *(g for g, _ in pairs)]
+    targets = np.array([value for _, value in pairs])
+    _require(
+        all(isinstance(f, Functional) for f in functionals)
+        and np.isfinite(targets).all(),
+        f"constraints are {constraints!r:.80} for {functional!r:.80}, but must be a "
+        "sequence of pairs (Functional, finite value) for a Functional.",
+    )
+    _require(
+        all(f.interval == functional.interval for f in functionals),
+        f"constraints must be on the functional's interval, {functional.interval}.",
+    )
+
+    def curved(by):
+        return any(sympy.simplify(f._second[by]) != 0 for f in functionals)
+
+    _require(
+        curved(by=2) or (functional.is_algebraic and curved(by=0)),
+        f"functional has a singular Lagrangian, {functional.lagrangian}: ∂²L/∂y'² is "
+        "zero, so that no function, or any, solves the Euler-Lagrange equation. "
+        "Without a y', ∂²L/∂y² must not be zero.",
+    )
+    return functionals, targets
