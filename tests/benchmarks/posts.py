@@ -46,20 +46,14 @@ class RectifiedVariance(vae.Likelihood):
         return -0.5 * ops.sum(square + ops.log(2 * np.pi * variance), axis=-1)
 
 
-def real(dataset):
-    if dataset.notice:
-        raise SystemExit(f"real data are needed: {dataset.notice}")
-    return dataset
-
-
 def mnist():
-    data = real(load_mnist())
+    data = training.real(load_mnist())
     return data.train_images, data.test_images, data.description
 
 
 def svhn_components():
     """500 principal components of the training images, as the post scales them."""
-    data = real(load_svhn())
+    data = training.real(load_svhn())
     train, test = (
         images.reshape(len(images), -1) / np.float32(255)
         for images in (data.train_images, data.test_images)

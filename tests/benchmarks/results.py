@@ -230,9 +230,7 @@ def main():
     parser.add_argument("--validation", action="store_true", help="score on 10,000")
     parser.add_argument("names", nargs="*", metavar="experiment")
     arguments = parser.parse_args()
-    mnist = load_mnist()
-    if mnist.notice:
-        parser.error(f"real MNIST is needed: {mnist.notice}")
+    mnist = training.real(load_mnist())
     record = json.loads(RECORD.read_text()) if RECORD.exists() else []
     for name in arguments.names or [*EXPERIMENTS, *posts.POSTS]:
         plan = {**EXPERIMENTS, **posts.POSTS}[name]

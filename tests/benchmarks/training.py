@@ -7,6 +7,13 @@ import keras
 from tqdm import tqdm
 
 
+def real(dataset):
+    """Return a data set, unless it is a stand-in."""
+    if dataset.notice:
+        raise SystemExit(f"real data are needed: {dataset.notice}")
+    return dataset
+
+
 class Clock(keras.callbacks.Callback):
     """Count the seconds of training, over interruptions, and show its progress."""
 

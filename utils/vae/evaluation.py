@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from .layers import reparameterize
 from .likelihoods import check_images, check_positive_integer
 from .random import normal
 
@@ -174,7 +175,7 @@ class _ImportanceSampler(keras.Model):
 
         def log_sums(slab):
             (noise, *for_prior), log_mask = slab
-            z = mean + ops.exp(0.5 * log_var) * noise
+            z = reparameterize(mean, log_var, noise)
             decoded = self.vae.decoder(ops.reshape(z, (-1, z.shape[-1])))
             decoded = ops.reshape(decoded, (self.rows, -1, *decoded.shape[1:]))
             log_w = self.vae.likelihood.log_prob(x, decoded) + log_mask

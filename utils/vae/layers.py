@@ -48,13 +48,18 @@ class Sampling(SavedSeed, keras.layers.Layer):
     def call(self, inputs):
         mean, log_var = inputs
         noise = normal(ops.shape(mean), self.seed_generator)
-        return mean + ops.exp(0.5 * log_var) * noise
+        return reparameterize(mean, log_var, noise)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
+
+
+def reparameterize(mean, log_var, noise):
+    """Turn noise from N(0, I) into a draw from N(mean, diag(exp(log_var)))."""
+    return mean + ops.exp(0.5 * log_var) * noise
 
 
 def gaussian_kl(mean, log_var):

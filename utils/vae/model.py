@@ -216,8 +216,9 @@ class VAE(SavedSeed, keras.Model):
             )
         mean, log_var, z = (y_pred[name] for name in ("mean", "log_var", "z"))
         log_prob = self.likelihood.log_prob(y_pred["x"], y_pred["decoded"])
-        log_ratio = self.log_density_ratio(z, mean, log_var, training=training)
-        kl = -log_ratio if self.prior else gaussian_kl(mean, log_var)
+        if self.prior is not None or self.num_samples > 1:
+            log_ratio = self.log_density_ratio(z, mean, log_var, training=training)
+        kl = gaussian_kl(mean, log_var) if self.prior is None else -log_ratio
         self.reconstruction_tracker.update_state(-log_prob)
         self.kl_tracker.update_state(kl)
         weight = self.kl_weight if training else 1.0

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from .layers import log_density_ratio
+from .layers import log_density_ratio, reparameterize
 from .random import normal
 
 
@@ -76,7 +76,7 @@ class HierarchicalPrior(keras.layers.Layer):
             In nats.
         """
         mean, log_var = _over_rows(self.encoder, z, training)
-        u = mean + ops.exp(0.5 * log_var) * noise
+        u = reparameterize(mean, log_var, noise)
         log_ratio = log_density_ratio(u, mean, log_var)
         log_likelihood = gaussian_log_prob(z, *_over_rows(self.decoder, u, training))
         return log_likelihood + log_ratio
@@ -97,7 +97,7 @@ class HierarchicalPrior(keras.layers.Layer):
             seed = keras.random.SeedGenerator(seed)  # other numbers for z than for u
         u = normal((num_samples, self.latent_dim), seed)
         mean, log_var = self.decoder(u)
-        return mean + ops.exp(0.5 * log_var) * normal(ops.shape(mean), seed)
+        return reparameterize(mean, log_var, normal(ops.shape(mean), seed))
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
