@@ -53,6 +53,20 @@ def test_scatter_marks_and_names_each_class():
     assert ax.get_xlabel() == "$z_1$"
 
 
+def test_an_ellipse_is_two_standard_deviations_from_its_mean():
+    mean, covariance = np.array([[1.0, -2.0]]), np.array([[[2.0, 0.9], [0.9, 1.0]]])
+    ax = plotting.gaussian_ellipses(mean, covariance)
+    ellipse = ax.lines[0].get_xydata() - mean
+    distances = np.einsum("nd,de,ne->n", ellipse, np.linalg.inv(covariance[0]), ellipse)
+    np.testing.assert_allclose(distances, 4)
+    assert len(ax.lines) == 2
+
+
+def test_light_components_are_faint():
+    ax = plotting.gaussian_ellipses(np.zeros((2, 2)), [np.eye(2)] * 2, [0.8, 0.2])
+    assert [line.get_alpha() for line in ax.lines] == [1, 1, 0.25, 0.25]
+
+
 def test_curves_pair_training_with_validation():
     history = {"loss": [3.0, 2.0], "kl": [1.0, 1.0], "val_loss": [3.5, 2.5]}
     ax = plotting.training_curves(history)
@@ -77,6 +91,7 @@ DRAWINGS = [
     lambda **options: plotting.latent_manifold(IMAGES, [0, 1, 2], [0, 1], **options),
     lambda **options: plotting.training_curves({"loss": [1.0]}, **options),
     lambda **options: plotting.densities([0, 1], {"p": [0, 1]}, **options),
+    lambda **options: plotting.gaussian_ellipses([[0, 0]], [np.eye(2)], **options),
 ]
 
 
@@ -105,6 +120,7 @@ def test_figures_go_into_the_axes_they_are_given(draw):
         (lambda: plotting.latent_scatter(np.zeros((2, 3)), [0, 1]), r"\(N, 2\)"),
         (lambda: plotting.latent_scatter(np.zeros((2, 2)), [0]), "labels"),
         (lambda: plotting.latent_manifold(IMAGES, [0, 1], [0, 1]), "needs 4"),
+        (lambda: plotting.gaussian_ellipses([[0, 0]], np.eye(2)), r"\(K, 2, 2\)"),
     ],
 )
 def test_bad_input(call, message):

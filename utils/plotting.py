@@ -235,6 +235,46 @@ def densities(x, curves, *, xlabel="x", ylabel="density", title="", ax=None):
     return set_title(ax, title)
 
 
+def gaussian_ellipses(means, covariances, weights=None, *, title="", ax=None):
+    """Gaussians in the plane, as ellipses of two standard deviations.
+
+    Parameters
+    ----------
+    means : array, shape (K, 2)
+    covariances : array, shape (K, 2, 2)
+    weights : array, shape (K,), optional
+        How opaque each is, relative to the largest.
+    title : str
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+    """
+    means, covariances = np.asarray(means), np.asarray(covariances)
+    weights = np.ones(len(means)) if weights is None else np.asarray(weights)
+    count = len(means)
+    expected = (count, 2), (count, 2, 2), (count,)
+    if (means.shape, covariances.shape, weights.shape) != expected:
+        raise ValueError(
+            "means, covariances and weights must have shapes (K, 2), (K, 2, 2) and "
+            f"(K,), but have {means.shape}, {covariances.shape} and {weights.shape}."
+        )
+    ax = plt.subplots()[1] if ax is None else ax
+    turn = np.linspace(0, 2 * np.pi, 101)
+    circle = 2 * np.stack([np.cos(turn), np.sin(turn)])
+    for k, root in enumerate(np.linalg.cholesky(covariances)):
+        color, opacity = COLORS[k % len(COLORS)], weights[k] / weights.max()
+        ax.plot(*(means[k, :, None] + root @ circle), "-", color=color, alpha=opacity)
+        ax.plot(*means[k], "+", color=color, alpha=opacity)
+    return set_title(ax, title)
+
+
 def sliders(draw, **ranges):
     """Show the figure that a function draws, with a slider for each argument.
 
