@@ -124,3 +124,67 @@ def test_gaussian_observes_images_as_they_are_and_draws_with_its_scale():
 def test_a_wrong_scale_is_refused(scale):
     with pytest.raises(ValueError, match="scale is"):
         vae.Gaussian(scale)
+
+
+def test_dequantized_bytes_fill_their_cells_evenly_and_anew():
+    gaussian = vae.Gaussian(0.2, dequantize=True)
+    greys = np.array([0, 51, 255], "uint8")
+    images = ops.convert_to_tensor(np.broadcast_to(greys, (20_000, 1, 3)))
+    seed = keras.random.SeedGenerator(0)
+    first, second = (
+        ops.convert_to_numpy(gaussian.observe(images, seed)) for _ in range(2)
+    )
+    assert (first != second).mean() > 0.9
+    u = first * 256.0 - greys
+    for channel in range(3):
+        assert stats.kstest(u[:, 0, channel], "uniform").pvalue > 1e-3
+    floats = ops.convert_to_tensor(np.float32([[0.25, 0.5]]))
+    np.testing.assert_array_equal(gaussian.observe(floats, seed), floats)
+    assert vae.Gaussian.from_config(gaussian.get_config()).dequantize is True
+    assert vae.Gaussian.from_config({"scale": 0.3}).dequantize is False
+
+
+def test_bits_per_dimension_of_densities_and_of_probabilities():
+    uniform = vae.bits_per_dim(0.0, 12, of="density")
+    assert uniform == 8
+    assert vae.bits_per_dim(12 * np.log(1 / 256), 12, of="bytes") == pytest.approx(8)
+    scores = vae.bits_per_dim(np.array([12 * np.log(2.0), 0]), 12, of="density")
+    np.testing.assert_allclose(scores, [7, 8])
+
+
+def test_both_kinds_of_bits_agree_where_the_noise_is_wide():
+    """One wide logistic, as the probability of a byte and as a density."""
+    images = np.random.default_rng(0).integers(60, 200, (200, 4, 4)).astype("uint8")
+    decoded = np.full((200, 4, 4), 0.5, "float32")
+    discrete = vae.DiscretizedLogistic(initial=0.08)
+    x = discrete.observe(ops.convert_to_tensor(images), 0)
+    log_prob = ops.convert_to_numpy(discrete.log_prob(x, decoded)).mean()
+    u = np.random.default_rng(1).random(images.shape)
+    # The same cells on the scale of (byte + u) / 256, the width of which is 1 / 256.
+    density = stats.logistic.logpdf((images + u) / 256, 0.5, 0.08 * 255 / 256)
+    log_density = density.sum(axis=(1, 2)).mean()
+    assert vae.bits_per_dim(log_prob, 16, of=discrete) == pytest.approx(
+        vae.bits_per_dim(log_density, 16, of="density"), abs=2e-3
+    )
+
+
+def test_a_likelihood_knows_which_kind_it_scores():
+    dequantized = vae.Gaussian(0.1, dequantize=True)
+    assert vae.bits_per_dim(3.0, 4, of=dequantized) == vae.bits_per_dim(
+        3.0, 4, of="density"
+    )
+    assert vae.bits_per_dim(-3.0, 4, of=vae.DiscretizedLogistic()) == vae.bits_per_dim(
+        -3.0, 4, of="bytes"
+    )
+    for neither in (vae.Gaussian(0.1), vae.Bernoulli(), "pixels", None):
+        with pytest.raises(ValueError, match="of is"):
+            vae.bits_per_dim(3.0, 4, of=neither)
+    with pytest.raises(ValueError, match="num_dims is 0"):
+        vae.bits_per_dim(3.0, 0, of="bytes")
+
+
+def test_vectors_may_be_any_finite_floats():
+    vectors = np.float32([[-3.0, 200.0]])
+    assert check_images(vectors, (2,)) is vectors
+    with pytest.raises(ValueError, match="finite"):
+        check_images(np.float32([[np.nan, 0.0]]), (2,))

@@ -64,6 +64,89 @@ def test_transposed_convolutions_cover_every_pixel_equally_often(strides):
     assert interior[0, 0] > 0
 
 
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_three_steps_to_a_colour_image_leave_no_checkerboard(outputs):
+    decoder = vae.conv_decoder(
+        1, (64, 64, 3), (4, 3, 2), 2, (), "linear", outputs_per_pixel=outputs
+    )
+    for layer in decoder.layers:
+        for variable in layer.trainable_variables:
+            variable.assign(np.full(variable.shape, "bias" not in variable.path))
+    drawn = ops.convert_to_numpy(decoder(np.ones((1, 1), "float32")))[0]
+    assert drawn.shape == (64, 64, 3 * outputs)
+    interior = drawn[24:-24, 24:-24]
+    np.testing.assert_allclose(interior, interior[0, 0, 0] + 0 * interior, rtol=1e-5)
+    assert interior[0, 0, 0] > 0
+
+
+def test_the_convolutional_pair_learns_small_colour_images():
+    """Three steps of stride 2, at ten times the usual learning rate."""
+    rng = np.random.default_rng(0)
+    colours = rng.uniform(0.2, 0.8, (64, 1, 1, 3)) + np.zeros((64, 16, 16, 3))
+    images = np.uint8(255 * (colours + rng.normal(0, 0.02, colours.shape)).clip(0, 1))
+    model = vae.VAE(
+        vae.conv_encoder((16, 16, 3), 3, (4, 8, 8), 2, (16,)),
+        vae.conv_decoder(
+            3,
+            (16, 16, 3),
+            (8, 8, 4),
+            2,
+            (16,),
+            mean_image=images.mean(axis=0) / 255,
+            link="identity",
+        ),
+        vae.LearnedGaussian(dequantize=True),
+        seed=0,
+    )
+    model.compile(keras.optimizers.Adam(0.01))
+    history = model.fit(images, batch_size=16, epochs=30, verbose=0).history["loss"]
+    assert np.all(np.isfinite(history))
+    spread = float(images.std() / 255)
+    # What the best that cannot tell the colours apart would score.
+    blind = 16 * 16 * 3 * (0.5 * np.log(2 * np.pi * np.e) + np.log(spread))
+    assert history[-1] < blind - 100
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "image_shape"), [("dense", (8, 8)), ("conv", (8, 8)), ("conv", (8, 8, 3))]
+)
+def test_means_come_first_and_start_at_the_mean_image(image_shape, kind, outputs):
+    mean_image = np.linspace(0, 1, int(np.prod(image_shape))).reshape(image_shape)
+    make = getattr(vae, f"{kind}_decoder")
+    settings = {"link": "identity", "outputs_per_pixel": outputs}
+    decoder = make(3, image_shape, (4,), mean_image=mean_image, **settings)
+    z = np.random.default_rng(0).normal(size=(2, 3)).astype("float32")
+    drawn = ops.convert_to_numpy(decoder(z))
+    halves = np.split(drawn, outputs, axis=-1)
+    for half, start in zip(halves, (mean_image, 0 * mean_image), strict=False):
+        assert half.shape == (2, *image_shape)
+        np.testing.assert_allclose(half, start[None].repeat(2, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("image_shape", [(4, 6), (4, 6, 3)])
+def test_each_half_of_a_convolutional_output_has_channels_of_its_own(image_shape):
+    decoder = vae.conv_decoder(2, image_shape, (4,), 2, (), outputs_per_pixel=2)
+    kernel, bias = decoder.layers[-2 - (len(image_shape) == 2)].weights
+    kernel.assign(0 * kernel)
+    bias.assign(np.arange(bias.shape[0], dtype="float32"))
+    drawn = ops.convert_to_numpy(decoder(np.ones((1, 2), "float32")))[0]
+    channels = bias.shape[0] // 2
+    for half, first in zip(np.split(drawn, 2, axis=-1), (0, channels), strict=True):
+        expected = first + np.arange(channels) + np.zeros((4, 6, channels))
+        np.testing.assert_array_equal(half.reshape(4, 6, channels), expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"link": "log"}, "link is 'log'"), ({"outputs_per_pixel": 3}, "is 3, but")],
+)
+def test_wrong_outputs_are_refused(settings, message):
+    for make in (vae.dense_decoder, vae.conv_decoder):
+        with pytest.raises(ValueError, match=message):
+            make(2, (8, 8), **settings)
+
+
 def test_the_convolutional_decoder_starts_at_the_mean_image_and_is_saved(tmp_path):
     mean_image = np.linspace(0.01, 0.99, 64).reshape(8, 8)
     decoder = vae.conv_decoder(3, (8, 8), mean_image=mean_image)

@@ -1,6 +1,6 @@
 """Building blocks of variational autoencoders, in Keras 3 on any backend.
 
-Lesson 4 explains each of them; all names below are imported from here.
+Lessons 4 and 5 explain each of them; all names below are imported from here.
 
 On TensorFlow, training on an array decides for itself whether XLA is worth its
 compile time; see `backend`. Leave ``jit_compile`` alone.
@@ -8,8 +8,15 @@ compile time; see `backend`. Leave ``jit_compile`` alone.
 
 from . import _quiet  # noqa: F401 (before anything that imports Keras)
 from .evaluation import LogLikelihood, active_units, log_likelihood
+from .gaussians import (
+    BasisGaussian,
+    DiscretizedLogistic,
+    LearnedGaussian,
+    PredictedGaussian,
+    bounded_log_scale,
+)
 from .layers import Sampling, gaussian_kl
-from .likelihoods import Bernoulli, Gaussian, Likelihood
+from .likelihoods import Bernoulli, Gaussian, Likelihood, bits_per_dim
 from .model import VAE
 from .networks import conv_decoder, conv_encoder, dense_decoder, dense_encoder
 from .priors import HierarchicalPrior
@@ -17,14 +24,20 @@ from .training import KLWarmUp
 
 __all__ = [
     "VAE",
+    "BasisGaussian",
     "Bernoulli",
+    "DiscretizedLogistic",
     "Gaussian",
     "HierarchicalPrior",
     "KLWarmUp",
+    "LearnedGaussian",
     "Likelihood",
     "LogLikelihood",
+    "PredictedGaussian",
     "Sampling",
     "active_units",
+    "bits_per_dim",
+    "bounded_log_scale",
     "conv_decoder",
     "conv_encoder",
     "dense_decoder",

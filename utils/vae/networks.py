@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers
 
 INITIALIZER = "he_normal"  # of hidden layers: keeps the scale of half-open activations
+HEADS = {"logit": "glorot_uniform", "identity": "zeros"}  # of decoders, by their link
 
 
 def dense_encoder(image_shape, latent_dim, hidden_units=(512, 512), activation="silu"):
@@ -39,6 +40,8 @@ def dense_decoder(
     hidden_units=(512, 512),
     activation="silu",
     mean_image=None,
+    link="logit",
+    outputs_per_pixel=1,
 ):
     """Decoder p(x|z): dense layers, then one number a pixel, a logit usually.
 
@@ -50,24 +53,38 @@ def dense_decoder(
         Units of each hidden layer, from the latent vector outwards.
     mean_image : array-like, shape `image_shape`, optional
         Mean of the training images, in [0, 1]. The output bias starts at its
-        logit, so that the untrained decoder already draws the average image.
+        link, so that the untrained decoder already draws the average image.
+    link : {"logit", "identity"}
+        What the output is of the mean: its logit, as for a Bernoulli, or the
+        mean itself, as for a Gaussian. With "identity" the output's weights start
+        at zero: where the noise is small, what random ones draw on top of the
+        average image would cost thousands of nats.
+    outputs_per_pixel : {1, 2}
+        With 2 the last axis is twice as long, and holds the means and then, at
+        zero to begin with, what a likelihood makes variances of.
 
     Returns
     -------
     keras.Model
-        From (batch, latent_dim) to (batch, *image_shape).
+        From (batch, latent_dim) to (batch, *image_shape), the last axis of which is
+        multiplied by `outputs_per_pixel`.
 
     Raises
     ------
     ValueError
-        If `mean_image` has another shape or leaves [0, 1].
+        If `mean_image` has another shape or leaves [0, 1]; if `link` or
+        `outputs_per_pixel` is unknown.
     """
+    bias = _bias(mean_image, image_shape, link, outputs_per_pixel)
+    shape = (*image_shape[:-1], image_shape[-1] * outputs_per_pixel)
     inputs = keras.Input((latent_dim,), name="z")
     x = _dense(inputs, hidden_units, activation)
-    head = layers.Dense(math.prod(image_shape), name="logits", dtype="float32")
-    outputs = layers.Reshape(image_shape, dtype="float32")(head(x))
-    if mean_image is not None:
-        head.bias.assign(_logit(_checked_mean(mean_image, image_shape)).ravel())
+    name = "logits" if link == "logit" else "means"
+    settings = {"kernel_initializer": HEADS[link], "dtype": "float32"}
+    head = layers.Dense(math.prod(shape), name=name, **settings)
+    outputs = layers.Reshape(shape, dtype="float32")(head(x))
+    if bias is not None:
+        head.bias.assign(bias.ravel())
     return keras.Model(inputs, outputs, name="decoder")
 
 
@@ -119,6 +136,8 @@ def conv_decoder(
     hidden_units=(128,),
     activation="silu",
     mean_image=None,
+    link="logit",
+    outputs_per_pixel=1,
 ):
     """Decoder p(x|z): dense layers, transposed convolutions, one number a pixel.
 
@@ -127,18 +146,20 @@ def conv_decoder(
 
     Parameters
     ----------
-    latent_dim, image_shape, hidden_units, activation, mean_image
+    latent_dim, image_shape, hidden_units, activation, mean_image, link
         As for `dense_decoder`.
     filters : sequence of int
         Channels that each transposed convolution takes, from the latent vector
         outwards; the last leaves as many as the first filter of the encoder.
     strides : int or sequence of int
         As for `conv_encoder`, from the latent vector outwards.
+    outputs_per_pixel : {1, 2}
+        As for `dense_decoder`.
 
     Returns
     -------
     keras.Model
-        From (batch, latent_dim) to (batch, *image_shape).
+        As for `dense_decoder`.
 
     Raises
     ------
@@ -146,18 +167,23 @@ def conv_decoder(
         As for `conv_encoder` and `dense_decoder`.
     """
     strides, small = _checked_strides(image_shape, filters, strides)
+    bias = _bias(mean_image, image_shape, link, outputs_per_pixel)
+    shape = (*image_shape[:-1], image_shape[-1] * outputs_per_pixel)
     inputs = keras.Input((latent_dim,), name="z")
     x = _dense(inputs, (*hidden_units, math.prod(small) * filters[0]), activation)
     x = layers.Reshape((*small, filters[0]))(x)
     filters = (*filters[1:], filters[-1])
     x = _convolve(x, layers.Conv2DTranspose, filters, strides, activation)
     # With step 1 the same as a convolution, and on a CPU the faster of the two.
-    channels = (*image_shape, 1)[2]
-    head = layers.Conv2DTranspose(channels, 3, padding="same", dtype="float32")
-    outputs = layers.Reshape(image_shape, dtype="float32")(head(x))
-    if mean_image is not None:
-        offset = _logit(_checked_mean(mean_image, image_shape)).tolist()
-        outputs = layers.Rescaling(1.0, offset, dtype="float32")(outputs)
+    channels = (*image_shape, 1)[2] * outputs_per_pixel
+    settings = {"kernel_initializer": HEADS[link], "dtype": "float32"}
+    outputs = layers.Conv2DTranspose(channels, 3, padding="same", **settings)(x)
+    if outputs_per_pixel > 1 and len(image_shape) == 2:
+        # Without channels, the axis to be twice as long is that of the width.
+        outputs = layers.Permute((1, 3, 2), dtype="float32")(outputs)
+    outputs = layers.Reshape(shape, dtype="float32")(outputs)
+    if bias is not None:
+        outputs = layers.Rescaling(1.0, bias.tolist(), dtype="float32")(outputs)
     return keras.Model(inputs, outputs, name="decoder")
 
 
@@ -194,6 +220,22 @@ def _checked_strides(image_shape, filters, strides):
             f"width of {tuple(image_shape)}."
         )
     return strides, [side // total for side in image_shape[:2]]
+
+
+def _bias(mean_image, image_shape, link, outputs_per_pixel):
+    """Return what the output starts at, or None for zero."""
+    if link not in HEADS:
+        raise ValueError(f"link is {link!r}, but must be 'logit' or 'identity'.")
+    if outputs_per_pixel not in (1, 2):
+        raise ValueError(
+            f"outputs_per_pixel is {outputs_per_pixel!r}, but must be 1, for a mean, "
+            "or 2, for a mean and a variance."
+        )
+    if mean_image is None:
+        return None
+    mean_image = _checked_mean(mean_image, image_shape)
+    bias = _logit(mean_image) if link == "logit" else mean_image
+    return np.concatenate([bias, 0 * bias][:outputs_per_pixel], axis=-1)
 
 
 def _checked_mean(mean_image, image_shape):

@@ -1,0 +1,244 @@
+"""Gaussian baselines: against SciPy's and scikit-learn's densities."""
+
+import tracemalloc
+import warnings
+
+from utils import baselines
+from utils.baselines import (
+    ComponentGaussian,
+    IndependentGaussian,
+    ProbabilisticPCA,
+    ShrunkGaussian,
+)
+from utils.pca import BlockPCA
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+
+DIMS = 12
+
+
+def draw(count, seed):
+    rng = np.random.default_rng(seed)
+    mixing = np.random.default_rng(99).normal(0, 25, (3, DIMS))
+    x = 120 + rng.normal(size=(count, 3)) @ mixing + rng.normal(0, 4, (count, DIMS))
+    return x.clip(0, 255).astype("uint8").reshape(count, 2, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return draw(60, 0)
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    return draw(40, 1)
+
+
+@pytest.fixture(scope="module")
+def pca(images):
+    return BlockPCA(dequantize=True, block_size=17).fit(images)
+
+
+def flat(images):
+    return images.reshape(len(images), -1).astype(float)
+
+
+def moments(images):
+    """Mean and covariance of the images, dequantized, without the noise drawn."""
+    x = (flat(images) + 0.5) / 256
+    return x.mean(axis=0), np.cov(x.T) + np.eye(DIMS) / 12 / 256**2
+
+
+def covariance_of(name, images):
+    _, full = moments(images)
+    if name == "independent":
+        return np.diag(np.diag(full))
+    if name == "shrunk":
+        return 0.8 * full + 0.2 * np.trace(full) / DIMS * np.eye(DIMS)
+    variances, vectors = np.linalg.eigh(full)
+    variances[: DIMS - 3] = variances[: DIMS - 3].mean()
+    return vectors * variances @ vectors.T
+
+
+MAKERS = {
+    "independent": lambda pca: IndependentGaussian(pca),
+    "shrunk": lambda pca: ShrunkGaussian(0.2, pca=pca),
+    "linear": lambda pca: ProbabilisticPCA(3, pca=pca),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_density_is_scipys(name, shared, images, held_out, pca):
+    model = MAKERS[name](pca if shared else None).fit(images)
+    density = stats.multivariate_normal(moments(images)[0], covariance_of(name, images))
+    points = ((flat(held_out) + 0.3) / 256).reshape(held_out.shape)
+    expected = density.logpdf(flat(points))
+    np.testing.assert_allclose(model.score_samples(points), expected, rtol=1e-9)
+    assert model.score(points) == pytest.approx(expected.mean())
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_bytes_are_scored_in_expectation_over_dequantization(name):
+    """Of images so even that the noise counts."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(100, 103, (60, 2, 2, 3), dtype="uint8")
+    model, few = MAKERS[name](None).fit(images), images[:3]
+    expected = model.score_samples(few)
+    draws = np.array(
+        [model.score_samples((few + rng.random(few.shape)) / 256) for _ in range(3000)]
+    )
+    error = draws.std(axis=0) / len(draws) ** 0.5
+    assert np.all(np.abs(draws.mean(axis=0) - expected) < 5 * error)
+    middle = model.score_samples((few + 0.5) / 256)
+    assert np.all(middle - expected > 8 * error), "or the middle would do as well"
+
+
+@pytest.mark.parametrize("q", [1, 3, 11])
+def test_probabilistic_pca_is_scikit_learns(q, images, held_out):
+    x, y = flat(images) / 255, flat(held_out) / 255
+    model = ProbabilisticPCA(q).fit(x)
+    other = PCA(q, svd_solver="full").fit(x)
+    expected = other.score_samples(y)
+    np.testing.assert_allclose(model.score_samples(y), expected, rtol=1e-8)
+
+
+def test_no_latent_variables_leave_one_variance(images, pca):
+    model = ProbabilisticPCA(0, pca=pca).fit(images)
+    np.testing.assert_allclose(model.variances_, np.trace(moments(images)[1]) / DIMS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "candidates"),
+    [(ShrunkGaussian, [1e-4, 1e-2, 0.9]), (ProbabilisticPCA, [1, 3, 5, 11])],
+)
+def test_the_best_candidate_on_validation_images_is_chosen(
+    kind, candidates, images, held_out, pca
+):
+    few = images[:16]
+    model = kind(candidates).fit(few, validation=held_out)
+    apart = [kind(c).fit(few).score(held_out) for c in candidates]
+    np.testing.assert_allclose(model.validation_scores_, apart, rtol=1e-9)
+    best = int(np.argmax(apart))
+    assert 0 < best < len(candidates) - 1
+    assert model.chosen_ == candidates[best]
+    assert model.score(held_out) == pytest.approx(apart[best])
+    with pytest.raises(ValueError, match="validation is needed"):
+        kind(candidates).fit(few)
+
+
+@pytest.mark.parametrize("candidates", [[0.3, 0.6, 0.9], [1e-9, 1e-8]])
+def test_a_choice_at_an_end_of_the_candidates_is_warned_of(
+    candidates, images, held_out
+):
+    with pytest.warns(UserWarning, match="at an end"):
+        ShrunkGaussian(candidates).fit(images[:16], validation=held_out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ShrunkGaussian(0.3).fit(images[:16], validation=held_out)
+
+
+def test_the_usual_candidates_span_four_orders():
+    assert baselines.SHRINKAGES[0] == pytest.approx(1e-5)
+    assert baselines.SHRINKAGES[-1] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_samples_have_the_moments_of_the_model(name, images, pca):
+    model = MAKERS[name](pca).fit(images)
+    drawn = model.sample(20_000, random_state=0)
+    assert drawn.shape == (20_000, 2, 2, 3)
+    np.testing.assert_array_equal(drawn, model.sample(20_000, random_state=0))
+    mean, covariance = moments(images)[0], covariance_of(name, images)
+    error = np.sqrt(np.diag(covariance) / 20_000)
+    assert np.all(np.abs(flat(drawn).mean(axis=0) - mean) < 5 * error)
+    largest = np.diag(covariance).max()
+    np.testing.assert_allclose(np.cov(flat(drawn).T), covariance, atol=0.05 * largest)
+    with pytest.raises(ValueError, match="n_samples is 0"):
+        model.sample(0)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_gaussian_of_the_post(shared, images, held_out, pca):
+    """Independent components, of variances that are not below a floor."""
+    floor = float(pca.explained_variance_[2:4].mean())
+    model = ComponentGaussian(4, floor, pca=pca if shared else None).fit(images)
+    points = (held_out + 0.5) / 256
+    components = pca.keep(4).transform(points)
+    deviations = np.sqrt(np.maximum(pca.explained_variance_[:4], floor))
+    assert (deviations == np.sqrt(floor)).any()
+    expected = stats.norm.logpdf(components, 0, deviations).sum(axis=1)
+    np.testing.assert_allclose(model.score_samples(points), expected, rtol=1e-8)
+    assert model.variances_.shape == (4,)
+    assert model.sample(3, random_state=0).shape == (3, 2, 2, 3)
+
+
+def test_memory_does_not_grow_with_the_number_of_images(pca, images, tmp_path):
+    peaks = []
+    model = ShrunkGaussian([1e-3, 0.1, 0.3], pca=pca)
+    for count in (1_000, 30_000):
+        path = tmp_path / f"{count}.npy"
+        np.save(path, np.repeat(images[:10], count // 10, axis=0))
+        mapped = np.load(path, mmap_mode="r")
+        model.set_params(shrinkage=0.1).fit(mapped).score_samples(mapped[:100])
+        tracemalloc.start()
+        scores = model.score_samples(mapped)
+        # Each score, in the list of blocks and then in one array.
+        peaks.append(tracemalloc.get_traced_memory()[1] - 2 * scores.nbytes)
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 1_000_000  # as floats, they are 2.9 MB
+
+
+def test_they_are_scikit_learn_estimators(images, pca):
+    for make in [*MAKERS.values(), lambda pca: ComponentGaussian(3, pca=pca)]:
+        model = make(None)
+        copy = clone(model)
+        assert copy.get_params() == model.get_params()
+        assert model.fit(images).score(images) == copy.fit(images).score(images)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (ShrunkGaussian(1.5), "shrinkage is 1.5"),
+        (ShrunkGaussian([]), "shrinkage is"),
+        (ShrunkGaussian(np.nan), "shrinkage is nan"),
+        (ProbabilisticPCA(12), "from 0 to 11"),
+        (ProbabilisticPCA(-1), "n_components is -1"),
+        (ProbabilisticPCA(2.5), "n_components is 2.5"),
+        (ComponentGaussian(0), "n_components is 0"),
+        (ComponentGaussian(3, floor=0.0), "floor is 0.0"),
+        (ComponentGaussian(3, floor=np.inf), "floor is inf"),
+    ],
+)
+def test_wrong_settings_are_refused(model, message, images):
+    with pytest.raises(ValueError, match=message):
+        model.fit(images)
+
+
+def test_a_decomposition_of_another_kind_is_refused(images, pca):
+    for other in (
+        pca.keep(whiten=True),
+        pca.keep(5),
+        BlockPCA().fit(images),
+    ):
+        with pytest.raises(ValueError, match="pca must have dequantize=True"):
+            IndependentGaussian(other).fit(images)
+    with pytest.raises(ValueError, match="at least 6 components"):
+        ComponentGaussian(6, pca=pca.keep(5)).fit(images)
+
+
+def test_images_that_do_not_vary_are_refused():
+    x = np.zeros((5, 4))
+    x[:, 0] = np.arange(5)
+    with pytest.raises(ValueError, match="do not vary"):
+        IndependentGaussian().fit(x)
+    assert np.isfinite(IndependentGaussian().fit(x.astype("uint8")).score(x))
+    few = np.random.default_rng(0).random((5, 9))
+    with pytest.raises(ValueError, match="do not vary"):
+        ShrunkGaussian(0.0).fit(few)
+    assert np.isfinite(ShrunkGaussian(0.1).fit(few).score(few))

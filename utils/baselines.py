@@ -1,0 +1,364 @@
+"""Gaussians: what a model of images must beat before it is worth looking at.
+
+Each is fitted in closed form from one eigen-decomposition, that of a `BlockPCA`, and
+scores and draws flattened images block by block. Of images that are bytes, they are
+densities of dequantized ones, (byte + u) / 256 with u from U(0, 1): fitted, and
+scored, in expectation over u, without drawing it.
+"""
+
+import warnings
+from numbers import Integral, Real
+
+from utils.pca import DEQUANTIZATION_VARIANCE, BlockPCA
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+LOG_2_PI = np.log(2 * np.pi)
+SHRINKAGES = tuple(np.geomspace(1e-5, 1e-1, 17))
+
+
+class _Gaussian(DensityMixin, BaseEstimator):
+    """A Gaussian with independent coordinates of variances `variances_`.
+
+    A subclass says what the coordinates are, if not the principal components, and
+    gives their variances, for each candidate of what it leaves to be chosen.
+    """
+
+    def fit(self, images, y=None, *, validation=None):
+        """Fit to images; choose among candidates, if there are any, on others.
+
+        Parameters
+        ----------
+        images : array, shape (N, *image_shape)
+            Training images, bytes or floats; not looked at if `pca` is fitted.
+        y : None
+            Ignored.
+        validation : array, shape (M, *image_shape), optional
+            Held-out images, needed where there are several candidates.
+
+        Returns
+        -------
+        self
+        """
+        self.pca_ = self._fitted_pca(images)
+        values = self._candidates()
+        candidates = [self._variances(value) for value in values]
+        best = 0
+        if len(values) > 1:
+            best = self._choose(values, candidates, validation)
+        self.variances_, self.chosen_ = candidates[best], values[best]
+        # What rounding leaves of the variance where there is none.
+        nothing = len(self.variances_) * np.finfo(float).eps * self.variances_.max()
+        if not self.variances_.min() > nothing:
+            raise ValueError(
+                "images do not vary in some direction, where a Gaussian has no "
+                "density: give bytes, which are spread out, or more images."
+            )
+        return self
+
+    def _choose(self, values, candidates, validation):
+        if validation is None:
+            raise ValueError(
+                f"validation is needed to choose among {len(values)} candidates: "
+                "give held-out images, or a single candidate."
+            )
+        # All that a Gaussian with these coordinates needs to know of the images.
+        parts = [squares.sum(axis=0) for squares in self._squares(validation)]
+        squares = np.sum(parts, axis=0) / len(validation)
+        self.validation_scores_ = np.array([_score(squares, v) for v in candidates])
+        best = int(self.validation_scores_.argmax())
+        if best in (0, len(values) - 1):
+            warnings.warn(
+                f"the best of the candidates, {values[best]:.3g}, is at an end of "
+                f"them, from {values[0]:.3g} to {values[-1]:.3g}: try others beyond.",
+                stacklevel=3,
+            )
+        return best
+
+    def score_samples(self, images):
+        """Log density of each image, in nats.
+
+        Parameters
+        ----------
+        images : array, shape (N, *image_shape)
+            Bytes: in expectation over dequantization, a lower bound of the bytes'
+            log-probability, as ``bits_per_dim(..., of="density")`` takes it. Floats:
+            at the point given.
+
+        Returns
+        -------
+        ndarray, shape (N,)
+        """
+        check_is_fitted(self)
+        parts = [_score(squares, self.variances_) for squares in self._squares(images)]
+        return np.concatenate(parts)
+
+    def score(self, images, y=None):
+        """Mean of `score_samples`, in nats per image."""
+        return float(self.score_samples(images).mean())
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw images.
+
+        Parameters
+        ----------
+        n_samples : int
+        random_state : int, RandomState instance or None
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, *image_shape)
+            Not clipped to [0, 1].
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples is {n_samples!r}, but must be 1 or more.")
+        rng, pca = check_random_state(random_state), self.pca_
+        images = np.empty((n_samples, pca.n_features_in_), "float32")
+        for i in range(0, n_samples, pca.block_size):
+            rows = images[i : i + pca.block_size]
+            noise = rng.standard_normal((len(rows), len(self.variances_)))
+            rows[:] = pca.mean_ + self._compose(noise * np.sqrt(self.variances_))
+        return images.reshape(n_samples, *pca.image_shape_)
+
+    def _squares(self, images):
+        """Yield squares of the coordinates, in expectation over dequantization."""
+        images = np.asanyarray(images)
+        spread = DEQUANTIZATION_VARIANCE * (images.dtype == np.uint8)
+        for block in self.pca_.blocks(images, noise=False):
+            yield self._coordinates(block - self.pca_.mean_) ** 2 + spread
+
+    def _coordinates(self, centred):
+        return centred @ self._components().T
+
+    def _compose(self, coordinates):
+        return coordinates @ self._components()
+
+    def _components(self):
+        return self.pca_.components_
+
+    def _candidates(self):
+        return [None]
+
+    def _fitted_pca(self, images, least=None):
+        if self.pca is None:
+            return BlockPCA(dequantize=True).fit(images)
+        check_is_fitted(self.pca)
+        least = least or self.pca.n_features_in_
+        if self.pca.whiten or not self.pca.dequantize or self.pca.n_components_ < least:
+            raise ValueError(
+                f"pca must have dequantize=True, whiten=False and at least {least:,} "
+                f"components, but is {self.pca} with {self.pca.n_components_:,}."
+            )
+        return self.pca
+
+
+def _score(squares, variances):
+    """Log density from squared coordinates, summed over the last axis."""
+    return -0.5 * (squares @ (1 / variances) + np.sum(np.log(variances) + LOG_2_PI))
+
+
+class IndependentGaussian(_Gaussian):
+    """A Gaussian for every pixel and channel on its own.
+
+    Parameters
+    ----------
+    pca : BlockPCA, optional
+        Fitted to the training images, with dequantize=True, whiten=False and all
+        components, so that several baselines share one decomposition; if left out,
+        `fit` makes its own.
+
+    Attributes
+    ----------
+    pca_ : BlockPCA
+    variances_ : ndarray, shape (D,)
+        Of each pixel and channel.
+
+    Raises
+    ------
+    ValueError
+        By `fit`: if `pca` is of another kind, or as `BlockPCA.fit`.
+    """
+
+    def __init__(self, pca=None):
+        self.pca = pca
+
+    def _variances(self, _):
+        return self.pca_.explained_variance_ @ self.pca_.components_**2
+
+    def _coordinates(self, centred):
+        return centred
+
+    def _compose(self, coordinates):
+        return coordinates
+
+
+class ShrunkGaussian(_Gaussian):
+    """A Gaussian with the covariance of the data, shrunk towards the isotropic one.
+
+    The eigenvalues lambda become (1 - s) lambda + s mean(lambda): the small ones, which
+    too few images make too small, are raised.
+
+    Parameters
+    ----------
+    shrinkage : float or sequence of float
+        s, from 0 to 1; of several in ascending order, the one with the highest score
+        on validation images.
+    pca : BlockPCA, optional
+        As for `IndependentGaussian`.
+
+    Attributes
+    ----------
+    pca_ : BlockPCA
+    variances_ : ndarray, shape (D,)
+        Of each component of `pca_`.
+    chosen_ : float
+        s.
+    validation_scores_ : ndarray
+        In nats per image, for each candidate, where there were several.
+
+    Raises
+    ------
+    ValueError
+        By `fit`: if `shrinkage` leaves [0, 1], `validation` is missing, or as for
+        `IndependentGaussian`.
+
+    Warns
+    -----
+    UserWarning
+        By `fit`: if the best candidate is the first or the last.
+
+    Notes
+    -----
+    Source: Ledoit and Wolf (2004), "A well-conditioned estimator for
+    large-dimensional covariance matrices", for the form; s is chosen otherwise.
+    """
+
+    def __init__(self, shrinkage=SHRINKAGES, pca=None):
+        self.shrinkage = shrinkage
+        self.pca = pca
+
+    def _candidates(self):
+        values = np.atleast_1d(np.asarray(self.shrinkage, dtype=float))
+        if not (values.size and np.all((values >= 0) & (values <= 1))):
+            raise ValueError(
+                f"shrinkage is {self.shrinkage!r}, but must lie in [0, 1]."
+            )
+        return values.tolist()
+
+    def _variances(self, shrinkage):
+        variances = self.pca_.explained_variance_
+        return (1 - shrinkage) * variances + shrinkage * variances.mean()
+
+
+class ProbabilisticPCA(_Gaussian):
+    """Probabilistic PCA: a linear decoder, one variance of noise for all pixels.
+
+    The linear model of which a VAE is the non-linear kind, with its likelihood
+    maximized in closed form: the q largest variances stay as they are, all others
+    become their mean.
+
+    Parameters
+    ----------
+    n_components : int or sequence of int
+        q, latent variables, from 0 to D - 1; of several in ascending order, the one
+        with the highest score on validation images.
+    pca : BlockPCA, optional
+        As for `IndependentGaussian`.
+
+    Attributes
+    ----------
+    pca_, variances_, validation_scores_
+        As for `ShrunkGaussian`.
+    chosen_ : int
+        q.
+
+    Raises
+    ------
+    ValueError
+        By `fit`: if `n_components` leaves its range, `validation` is missing, or as
+        for `IndependentGaussian`.
+
+    Warns
+    -----
+    UserWarning
+        By `fit`: if the best candidate is the first or the last.
+
+    Notes
+    -----
+    Source: Tipping and Bishop (1999), eqs. 7 and 8; with the covariance over N - 1,
+    as scikit-learn's ``PCA.score_samples`` has it.
+    """
+
+    def __init__(self, n_components, pca=None):
+        self.n_components = n_components
+        self.pca = pca
+
+    def _candidates(self):
+        values, dims = np.atleast_1d(self.n_components), self.pca_.n_features_in_
+        good = values.size and values.dtype.kind in "iu"
+        if not (good and values.min() >= 0 and values.max() < dims):
+            raise ValueError(
+                f"n_components is {self.n_components!r}, but must be integers from 0 "
+                f"to {dims - 1}."
+            )
+        return values.tolist()
+
+    def _variances(self, q):
+        variances = self.pca_.explained_variance_.copy()
+        variances[q:] = variances[q:].mean()
+        return variances
+
+
+class ComponentGaussian(_Gaussian):
+    """A Gaussian of the largest principal components, with a floor for its variances.
+
+    A density of components, not of images: what the post on SVHN scored its network
+    in. Its nats are not to be turned into bits per dimension.
+
+    Parameters
+    ----------
+    n_components : int
+    floor : float
+        Least variance.
+    pca : BlockPCA, optional
+        As for `IndependentGaussian`, but with at least `n_components`.
+
+    Attributes
+    ----------
+    pca_ : BlockPCA
+    variances_ : ndarray, shape (n_components,)
+        Of each component.
+
+    Raises
+    ------
+    ValueError
+        By `fit`: if `n_components` or `floor` is not positive; as for
+        `IndependentGaussian`.
+    """
+
+    def __init__(self, n_components=500, floor=0.01, pca=None):
+        self.n_components = n_components
+        self.floor = floor
+        self.pca = pca
+
+    def _fitted_pca(self, images):
+        if not isinstance(self.n_components, Integral) or self.n_components < 1:
+            raise ValueError(
+                f"n_components is {self.n_components!r}, but must be 1 or more."
+            )
+        if not (isinstance(self.floor, Real) and 0 < self.floor < np.inf):
+            raise ValueError(f"floor is {self.floor!r}, but must be positive.")
+        if self.pca is None:
+            return BlockPCA(self.n_components, dequantize=True).fit(images)
+        return super()._fitted_pca(images, self.n_components)
+
+    def _components(self):
+        return self.pca_.components_[: self.n_components]
+
+    def _variances(self, _):
+        variances = self.pca_.explained_variance_[: self.n_components]
+        return np.maximum(variances, self.floor)

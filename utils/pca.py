@@ -1,0 +1,314 @@
+"""Principal components of images, exact, in memory that does not grow with them.
+
+`BlockPCA` adds up the outer products of blocks of images, then finds the eigenvectors
+of their sum. Bytes stay bytes until their block is reached; they may lie in a file.
+"""
+
+import copy
+from numbers import Integral
+
+import numpy as np
+from scipy import linalg
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+# Variance of a byte spread evenly over its width: that of U(0, 1), on a scale of 256.
+DEQUANTIZATION_VARIANCE = 1 / 12 / 256**2
+
+
+class BlockPCA(TransformerMixin, BaseEstimator):
+    """Principal component analysis of flattened images, block by block.
+
+    Parameters
+    ----------
+    n_components : int, optional
+        Components to keep, the largest first; all if left out.
+    whiten : bool
+        Whether `transform` divides each component by its standard deviation.
+    dequantize : bool
+        What becomes of bytes. False: byte / 255. True: (byte + u) / 256, u from
+        U(0, 1): drawn in `transform`; in `fit` in expectation, which adds one
+        variance to every direction and turns none. Floats are taken as they are.
+    block_size : int
+        Images at a time.
+    random_state : int, RandomState instance or None
+        For the noise that `transform` adds to bytes. With an int, anew and the same
+        at every call.
+
+    Attributes
+    ----------
+    mean_ : ndarray, shape (D,)
+        D being the number of pixels times channels.
+    components_ : ndarray, shape (n_components_, D)
+        Orthonormal rows. The largest entry of each is positive.
+    explained_variance_ : ndarray, shape (n_components_,)
+        Of each component, over N - 1; descending.
+    n_components_, n_features_in_, n_samples_seen_ : int
+    image_shape_ : tuple of int
+        Of one image, which `inverse_transform` restores.
+
+    Raises
+    ------
+    ValueError
+        By `fit`: if the images are neither bytes nor finite floats, or fewer than
+        two; if `n_components` is not from 1 to D, or `block_size` is not a positive
+        integer; if a component without variance is to be whitened. By `transform` and
+        `inverse_transform`: if shapes are not those of `fit`.
+
+    Examples
+    --------
+    >>> images = np.array([[[0, 0]], [[255, 255]], [[0, 255]], [[255, 0]]], "uint8")
+    >>> pca = BlockPCA(whiten=True).fit(images)
+    >>> pca.transform(images).std(axis=0, ddof=1)
+    array([1., 1.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        whiten=False,
+        dequantize=False,
+        block_size=500,
+        random_state=0,
+    ):
+        self.n_components = n_components
+        self.whiten = whiten
+        self.dequantize = dequantize
+        self.block_size = block_size
+        self.random_state = random_state
+
+    def fit(self, images, y=None):
+        """Find the components of images.
+
+        Parameters
+        ----------
+        images : array, shape (N, ...)
+            Bytes or floats; a ``numpy.memmap`` is read once, in order.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+        """
+        images = _checked(images, least=2)
+        count, dims = len(images), int(np.prod(images.shape[1:]))
+        self._check_parameters(dims)
+        # Near the mean, the squares are as small as the variances: nothing cancels.
+        shift = _flat(images[: self.block_size]).mean(axis=0)
+        if images.dtype == np.uint8:
+            shift = np.round(shift)  # all sums are of integers then: exact
+        total, products = np.zeros(dims), np.zeros((dims, dims))
+        for start in range(0, count, self.block_size):
+            block = _flat(images[start : start + self.block_size]) - shift
+            total += block.sum(axis=0)
+            products += block.T @ block
+        if not np.isfinite(products.trace()):
+            raise ValueError("images must be finite, but holds NaN or infinity.")
+        scale = self._scale(images)
+        products -= np.outer(total, total / count)
+        products *= scale**2 / (count - 1)
+        self.mean_ = (total / count + shift) * scale
+        if scale == 1 / 256:
+            self.mean_ += 0.5 / 256
+            products.flat[:: dims + 1] += DEQUANTIZATION_VARIANCE
+        kept = self.n_components or dims
+        variances, vectors = linalg.eigh(
+            products,
+            overwrite_a=True,
+            check_finite=False,
+            # The first finds all of them the faster, the second some.
+            **(
+                {"driver": "evd"}
+                if kept == dims
+                else {"subset_by_index": (dims - kept, dims - 1)}
+            ),
+        )
+        self.explained_variance_ = np.maximum(variances[::-1], 0)
+        peaks = np.abs(vectors).argmax(axis=0)
+        signs = np.sign(vectors[peaks, np.arange(kept)])
+        self.components_ = np.ascontiguousarray((vectors * signs)[:, ::-1].T)
+        self.image_shape_ = images.shape[1:]
+        self.n_components_, self.n_features_in_ = kept, dims
+        self.n_samples_seen_ = count
+        self._check_variances()
+        return self
+
+    @property
+    def log_det_(self):
+        """Logarithm of the factor by which `transform` changes volumes.
+
+        A density of components, times the exponential of this, is a density of
+        images: 0 for a rotation, minus the sum of the logarithms of the standard
+        deviations where it whitens. With fewer components than dimensions, the same
+        for volumes within their subspace; what lies outside is lost, and there is no
+        density of images.
+        """
+        check_is_fitted(self)
+        return -float(np.log(self._deviations()).sum())
+
+    def transform(self, images):
+        """Express images by their components.
+
+        Parameters
+        ----------
+        images : array, shape (N, *image_shape_)
+
+        Returns
+        -------
+        ndarray, shape (N, n_components_)
+            float64 if the images are, else float32.
+        """
+        check_is_fitted(self)
+        images = np.asanyarray(images)
+        kind = np.result_type(images, np.float32)
+        components = np.empty((len(images), self.n_components_), kind)
+        projection, start = self.components_.T / self._deviations(), 0
+        for block in self.blocks(images):
+            stop = start + len(block)
+            components[start:stop] = (block - self.mean_) @ projection
+            start = stop
+        return components
+
+    def inverse_transform(self, components):
+        """Compose images of their components.
+
+        Parameters
+        ----------
+        components : array, shape (N, n_components_)
+
+        Returns
+        -------
+        ndarray of floats, shape (N, *image_shape_)
+            Where components were left out, the nearest images that those kept
+            can compose. Not clipped to [0, 1].
+        """
+        check_is_fitted(self)
+        components = np.asarray(components)
+        if components.ndim != 2 or components.shape[1] != self.n_components_:
+            raise ValueError(
+                f"components has shape {components.shape}, but must be "
+                f"(N, {self.n_components_})."
+            )
+        kind = np.result_type(components, np.float32)
+        images = np.empty((len(components), self.n_features_in_), kind)
+        back = self.components_ * self._deviations()[:, None]
+        for i in range(0, len(images), self.block_size):
+            rows = slice(i, i + self.block_size)
+            images[rows] = components[rows].astype(float) @ back + self.mean_
+        return images.reshape(-1, *self.image_shape_)
+
+    def blocks(self, images, noise=True):
+        """Go through images as `transform` sees them, a block at a time.
+
+        Parameters
+        ----------
+        images : array, shape (N, ...)
+        noise : bool
+            Whether bytes that are dequantized are spread out at random; else each
+            is at the middle of its width.
+
+        Yields
+        ------
+        ndarray of float64, shape (at most block_size, D)
+        """
+        check_is_fitted(self)
+        images = _checked(images, least=1)
+        if images.shape[1:] != self.image_shape_:
+            raise ValueError(
+                f"images has shape {images.shape}, but must be (N, "
+                f"{', '.join(map(str, self.image_shape_))}), like those of fit."
+            )
+        scale, rng = self._scale(images), check_random_state(self.random_state)
+        for start in range(0, len(images), self.block_size):
+            block = _flat(images[start : start + self.block_size])
+            if scale == 1 / 256:
+                block += rng.random_sample(block.shape) if noise else 0.5
+            block *= scale
+            yield block
+
+    def keep(self, n_components=None, *, whiten=None):
+        """Make a fitted copy with fewer components, or whitened, at no cost.
+
+        Parameters
+        ----------
+        n_components : int, optional
+            At most `n_components_`; all of them if left out.
+        whiten : bool, optional
+            As it is, if left out.
+
+        Returns
+        -------
+        BlockPCA
+            Shares its arrays with this one.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer components, or one without variance to be whitened.
+        """
+        check_is_fitted(self)
+        kept = self.n_components_ if n_components is None else n_components
+        _check_components(kept, self.n_components_)
+        other = copy.copy(self)
+        other.n_components = other.n_components_ = kept
+        other.whiten = self.whiten if whiten is None else whiten
+        other.components_ = self.components_[:kept]
+        other.explained_variance_ = self.explained_variance_[:kept]
+        other._check_variances()
+        return other
+
+    def _check_variances(self):
+        # Of a whole spectrum, rounding leaves this share at most where nothing is.
+        nothing = (
+            self.n_features_in_ * np.finfo(float).eps * self.explained_variance_[0]
+        )
+        if self.whiten and self.explained_variance_[-1] <= nothing:
+            raise ValueError(
+                f"whiten=True divides by the deviation of {self.n_components_} "
+                "components, but some have none: keep fewer (n_components), or give "
+                "more images."
+            )
+
+    def _scale(self, images):
+        if images.dtype != np.uint8:
+            return 1.0
+        return 1 / 256 if self.dequantize else 1 / 255
+
+    def _deviations(self):
+        if self.whiten:
+            return np.sqrt(self.explained_variance_)
+        return np.ones(self.n_components_)
+
+    def _check_parameters(self, dims):
+        if self.n_components is not None:
+            _check_components(self.n_components, dims)
+        if not isinstance(self.block_size, Integral) or self.block_size < 1:
+            raise ValueError(
+                f"block_size is {self.block_size!r}, but must be a positive integer."
+            )
+
+
+def _check_components(count, most):
+    if not isinstance(count, Integral) or not 1 <= count <= most:
+        raise ValueError(
+            f"n_components is {count!r}, but must be an integer from 1 to {most}, or "
+            "None for all of them."
+        )
+
+
+def _flat(block):
+    return np.array(block, dtype=float).reshape(len(block), -1)
+
+
+def _checked(images, least):
+    images = images if isinstance(images, np.ndarray) else np.asarray(images)
+    if images.ndim < 2 or len(images) < least or not images.size:
+        raise ValueError(
+            f"images has shape {images.shape}, but must be (N, ...), N {least} or more."
+        )
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise ValueError(f"images are {images.dtype}, but must be bytes or floats.")
+    return images
