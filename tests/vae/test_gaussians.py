@@ -97,6 +97,28 @@ def test_the_scale_is_bounded_and_the_bounds_are_within_reach():
     np.testing.assert_allclose(log_scale[2:5], expected, rtol=1e-5)
 
 
+def test_each_dimension_may_have_bounds_of_its_own():
+    """Whitening moves a floor along, so that the density only changes by volume."""
+    deviations = np.array([0.5, 2.0, 8.0])
+    bounds = 0.1 * np.ones(3), 5.0 * np.ones(3)
+    plain = vae.LearnedGaussian((3,), bounds=bounds, initial=[0.1, 0.3, 5])
+    white = vae.LearnedGaussian(
+        (3,), bounds=[b / deviations for b in bounds], initial=plain.scale / deviations
+    )
+    x, decoded = draw(4, 3), draw(2, 4, 3, seed=1)
+    expected = numbers(plain.log_prob(x, decoded)) + np.log(deviations).sum()
+    actual = white.log_prob(
+        np.float32(x / deviations), np.float32(decoded / deviations)
+    )
+    np.testing.assert_allclose(actual, expected, rtol=2e-4)
+    raw = np.float32([-1e4, 0, 1e4])
+    pair = vae.PredictedGaussian(bounds=white.bounds)
+    scale = numbers(pair.scale(np.concatenate([raw, raw])[None]))[0] * deviations
+    np.testing.assert_allclose(scale, [0.1, np.sqrt(0.5), 5.0], rtol=1e-5)
+    copy = vae.PredictedGaussian.from_config(pair.get_config())
+    assert copy.bounds == pair.bounds
+
+
 def test_the_scale_goes_on_learning_at_the_extremes():
     raw = np.float32([-1e4, -50, 0, 50, 1e4])
     slope = gradient(lambda r: vae.bounded_log_scale(r, (0.01, 4.0)), raw)
@@ -387,7 +409,9 @@ def test_what_is_dequantized_is_a_density_of_bytes(name, pictures):
     assert np.all(np.floor(x * 256) == pictures)
 
 
-@pytest.mark.parametrize("bounds", [(0.0, 1.0), (2.0, 1.0), (1.0, np.inf), (1.0, 1.0)])
+@pytest.mark.parametrize(
+    "bounds", [(0.0, 1.0), (2.0, 1.0), (1.0, np.inf), (1.0, 1.0), ([0.1, 2.0], 1.0)]
+)
 def test_wrong_bounds_are_refused(bounds):
     for kind in (vae.LearnedGaussian, vae.PredictedGaussian, vae.DiscretizedLogistic):
         with pytest.raises(ValueError, match="bounds is"):

@@ -29,8 +29,8 @@ def bounded_log_scale(raw, bounds=BOUNDS):
     Parameters
     ----------
     raw : tensor
-    bounds : pair of float
-        Lowest and highest scale.
+    bounds : pair of float or array
+        Lowest and highest scale; arrays for other ones in each dimension.
 
     Returns
     -------
@@ -50,18 +50,18 @@ def _raw(scale, bounds):
 
 
 def _interval(bounds):
-    low, high = map(math.log, bounds)
+    low, high = (np.log(bound).astype("float32") for bound in bounds)
     return (low + high) / 2, (high - low) / 2
 
 
 def _checked_bounds(bounds):
-    low, high = bounds
-    if not (0 < low < high < math.inf):
+    low, high = (np.asarray(bound, dtype="float64") for bound in bounds)
+    if not (np.all((low > 0) & (low < high)) and np.all(np.isfinite(high))):
         raise ValueError(
-            f"bounds is {bounds!r}, but must be two positive, finite numbers, the "
-            "smaller one first."
+            f"bounds is {bounds!r}, but must be two positive, finite numbers, or "
+            "arrays of such, the smaller one first."
         )
-    return float(low), float(high)
+    return low.tolist(), high.tolist()  # as a file can hold them
 
 
 def _log_prob(residuals, log_scale, axes):
@@ -162,8 +162,10 @@ class LearnedGaussian(_LearnedScale, _FittedScale, Likelihood):
     shape : tuple of int
         () for one standard deviation, `image_shape` for one a dimension; also the
         last axes of `image_shape`, such as (3,) for one a channel.
-    bounds : pair of float
-        Between which it stays, in units of white minus black.
+    bounds : pair of float or array
+        Between which it stays, in units of white minus black. With arrays of the
+        shape of the last axes, each dimension has bounds of its own: where vectors
+        were whitened, a floor of the original ones is one divided by their scales.
     initial : float or array, shape `shape`, optional
         Where it starts; the geometric middle of `bounds` if left out.
     dequantize : bool
