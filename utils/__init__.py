@@ -1,12 +1,17 @@
 """Helpers of the lessons; importing this package loads no Keras.
 
-| module     | what it holds                                             |
-|------------|-----------------------------------------------------------|
-| `presets`  | how long a lesson runs: smoke, default or full            |
-| `checks`   | `check` and `ledger`: every equation confirmed by a number |
-| `plotting` | one style, and the pictures that several lessons draw     |
-| `datasets` | MNIST and SVHN, downloaded, local or stand-in             |
-| `vae`      | building blocks of variational autoencoders (lessons 4, 5) |
+| module        | what it holds                                              |
+|---------------|------------------------------------------------------------|
+| `presets`     | how long a lesson runs: smoke, default or full             |
+| `checks`      | `check` and `ledger`: every equation confirmed by a number |
+| `plotting`    | one style, and the pictures that several lessons draw      |
+| `datasets`    | MNIST and SVHN, downloaded, local or stand-in              |
+| `entropy`     | distributions of largest entropy (lesson 1)                |
+| `functionals` | the calculus of variations (lesson 2)                      |
+| `mean_field`  | variational Bayes (lesson 3)                               |
+| `vae`         | building blocks of variational autoencoders (lessons 4, 5) |
+| `pca`         | principal components, block by block (lesson 5)            |
+| `baselines`   | Gaussians to measure a model of images against (lesson 5)  |
 """
 
 import os
