@@ -324,9 +324,8 @@ def copy_scripts(target):
             shutil.copy(source, end)
 
 
-def build(course, lessons):
-    """Make a course directory of nbgrader, and slides in it."""
-    slides = SlidesExporter(
+def slides_exporter():
+    return SlidesExporter(
         preprocessors=[Slides],
         template_file=str(FOLDER / "slides.html.j2"),
         reveal_url_prefix="reveal.js",
@@ -334,6 +333,11 @@ def build(course, lessons):
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
+
+
+def build(course, lessons):
+    """Make a course directory of nbgrader, and slides in it."""
+    slides = slides_exporter()
     source = NotebookExporter(preprocessors=[Assignment])
     for path in lessons:
         name = path.stem
