@@ -7,7 +7,9 @@ import io
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 # Okabe and Ito (2008): told apart by the colour-blind; ordered here so that
 # neighbours also differ in lightness, and with line styles for grey print.
@@ -307,8 +309,13 @@ def sliders(draw, **ranges):
     def update(change=None):
         draw(**{name: control.value for name, control in controls.items()})
         figure, png = plt.gcf(), io.BytesIO()
-        figure.savefig(png, format="png")
+        # `savefig` draws twice, and packs tightly: half of what a hand on the slider
+        # would have to wait for.
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
         plt.close(figure)
+        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        pixels.save(png, format="png", compress_level=1)
         picture.value = png.getvalue()
 
     for control in controls.values():
