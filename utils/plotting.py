@@ -304,15 +304,20 @@ def sliders(draw, **ranges):
         )
         for name, (low, high, step, start) in ranges.items()
     }
-    picture = ipywidgets.Image(format="png")
+    picture, places = ipywidgets.Image(format="png"), []
 
     def update(change=None):
         draw(**{name: control.value for name, control in controls.items()})
         figure, png = plt.gcf(), io.BytesIO()
-        # `savefig` draws twice, and packs tightly: half of what a hand on the slider
-        # would have to wait for.
+        # A hand on the slider waits for this. So the layout is found once, which also
+        # keeps the axes still; and no `savefig`, which draws twice and packs tightly.
+        if len(places) == len(figure.axes):
+            figure.set_layout_engine("none")
+            for ax, place in zip(figure.axes, places, strict=True):
+                ax.set_position(place)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
+        places[:] = [ax.get_position(original=True) for ax in figure.axes]
         plt.close(figure)
         pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
         pixels.save(png, format="png", compress_level=1)
