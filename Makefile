@@ -13,13 +13,14 @@ SETTINGS := $(VI_PRESET)|$(VI_DATA)|$(VI_OFFLINE)|$(KERAS_BACKEND)
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lab outputs mutants bench results lock clean FORCE
+.PHONY: help run test lab class outputs mutants bench results lock clean FORCE
 
 help:
 	@echo "make run                execute the lessons, build the site under build/site"
 	@echo "make run PRESET=full    the same in the long form (PRESET=smoke: the short one)"
 	@echo "make test               everything that CI runs"
 	@echo "make lab                open the lessons in JupyterLab"
+	@echo "make class              copies for students and teachers, slides: build/class/"
 	@echo "make outputs            execute the lessons and keep the outputs in notebooks/"
 	@echo "make mutants            plant every listed fault, expect each to be caught"
 	@echo "make bench              time training beside Keras and PyTorch (needs the data)"
@@ -37,6 +38,9 @@ test: .venv/ready
 
 lab: .venv/ready
 	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
+
+class: .venv/ready
+	$(BIN)/python notebooks/classroom.py build/class
 
 # Rewrites the committed notebooks: run it with the real data (VI_DATA, or the
 # network) and the default preset.

@@ -104,6 +104,14 @@ def test_every_figure_has_a_caption(lesson):
             assert caption.startswith("**Figure "), f"no caption under:\n{cell.source}"
 
 
+def test_every_slider_has_a_picture_right_beside_it(lesson):
+    code = cells(lesson, "code")
+    for i, cell in enumerate(code):
+        if "plotting.sliders(" in cell.source:
+            beside = [o for c in code[i - 1 : i + 2] for o in c.outputs]
+            assert any("image/png" in o.get("data", {}) for o in beside), cell.source
+
+
 def test_every_exercise_has_a_folded_solution_that_is_accepted(lesson):
     text = "\n".join(cell.source for cell in cells(lesson, "markdown"))
     exercises = re.findall(r"\*\*Exercise (\d\.\d+) ", text)

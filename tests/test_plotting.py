@@ -145,3 +145,18 @@ def test_moving_a_slider_draws_anew():
     assert asked == [(2, 1), (4.5, 1), (4.5, 3)]
     assert bytes(picture.value) != first
     assert not plt.get_fignums(), "figures left open"
+
+
+def test_axes_keep_their_place_while_a_slider_moves():
+    seen = []
+
+    def draw(top):
+        _, ax = plt.subplots()
+        ax.set(ylim=(0, 10**top), ylabel="y")
+        seen.append(ax)
+
+    box = plotting.sliders(draw, top=(0, 6, 1, 1))
+    box.children[0].value = 6  # wider labels
+    first, second = (ax.get_position().bounds for ax in seen)
+    assert second == pytest.approx(first)
+    assert first != pytest.approx(plt.subplots(layout="none")[1].get_position().bounds)

@@ -7,7 +7,9 @@ import io
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 # Okabe and Ito (2008): told apart by the colour-blind; ordered here so that
 # neighbours also differ in lightness, and with line styles for grey print.
@@ -305,13 +307,23 @@ def sliders(draw, **ranges):
         )
         for name, (low, high, step, start) in ranges.items()
     }
-    picture = ipywidgets.Image(format="png")
+    picture, places = ipywidgets.Image(format="png"), []
 
     def update(change=None):
         draw(**{name: control.value for name, control in controls.items()})
         figure, png = plt.gcf(), io.BytesIO()
-        figure.savefig(png, format="png")
+        # A hand on the slider waits for this. So the layout is found once, which also
+        # keeps the axes still; and no `savefig`, which draws twice and packs tightly.
+        if len(places) == len(figure.axes):
+            figure.set_layout_engine("none")
+            for ax, place in zip(figure.axes, places, strict=True):
+                ax.set_position(place)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        places[:] = [ax.get_position(original=True) for ax in figure.axes]
         plt.close(figure)
+        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        pixels.save(png, format="png", compress_level=1)
         picture.value = png.getvalue()
 
     for control in controls.values():

@@ -1,0 +1,366 @@
+"""What `make class` does to a lesson: nbconvert preprocessors, which go by its form.
+
+An exercise is a Markdown cell with "**Exercise 1.3 ★★**", a code cell that defines
+``accept_1_3``, and a code cell tagged ``solution`` that answers and calls it.
+"""
+
+import ast
+import copy
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from nbconvert import NotebookExporter, SlidesExporter
+from nbconvert.preprocessors import Preprocessor
+
+FOLDER = Path(__file__).resolve().parent
+EXERCISE = re.compile(r"\*\*Exercise (\d+)\.(\d+) (★+)\*\*")
+LESSON = re.compile(r"\]\((0\d_\w+)\.ipynb")
+ELSEWHERE = re.compile(r"\[([^]]*)\]\(\.\./[^)]*\)")
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def called(statement):
+    """Name of the acceptance check that a statement is a call of, or ``""``.
+
+    >>> [called(s) for s in ast.parse("f(1)\\naccept_1_3(f)").body]
+    ['', 'accept_1_3']
+    """
+    is_call = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+    name = getattr(statement.value.func, "id", "") if is_call else ""
+    return name if name.startswith("accept_") else ""
+
+
+def relink(cell, lesson):
+    """Lead links between lessons to `lesson`; take off those to other files."""
+    text = ELSEWHERE.sub(r"\1", cell.source)
+    cell.source = LESSON.sub(rf"]({lesson}", text)
+
+
+def defines_check(cell):
+    return cell.cell_type == "code" and bool(
+        re.search(r"^def accept_\d", cell.source, re.M)
+    )
+
+
+# --- assignments ----------------------------------------------------------
+
+
+def split_solution(source):
+    """Divide a solution into an answer, marked for nbgrader, and its test.
+
+    An answer that is one function keeps its first line in the student's copy. Where
+    the check is given more than names, the student assigns what it gets instead.
+
+    Parameters
+    ----------
+    source : str
+
+    Returns
+    -------
+    answer, test : str
+
+    Raises
+    ------
+    ValueError
+        If the source calls no acceptance check, or two different ones.
+
+    Examples
+    --------
+    >>> print(*split_solution("def f(x):\\n    return 2 * x\\n\\n\\naccept_1_3(f)"), sep="\\n")
+    def f(x):
+        ### BEGIN SOLUTION
+        return 2 * x
+        ### END SOLUTION
+    accept_1_3(f)
+    >>> print(*split_solution("# Twice.\\naccept_1_4(2 * x)"), sep="\\n")
+    # The next cell calls accept_1_4(answer_1_4): define answer_1_4 here.
+    ### BEGIN SOLUTION
+    # Twice.
+    answer_1_4 = 2 * x
+    ### END SOLUTION
+    accept_1_4(answer_1_4)
+    """  # noqa: E501
+    lines = source.splitlines()
+    body = ast.parse(source).body
+    calls = [s for s in body if called(s)]
+    checks = {called(s) for s in calls}
+    if len(checks) != 1:
+        raise ValueError(f"a solution calls one acceptance check, not {checks}")
+    rest = [s for s in body if not called(s)]
+
+    arguments = calls[0].value.args
+    names = [a.id for a in arguments if isinstance(a, ast.Name)]
+    if len(calls) == 1 and len(names) < len(arguments):
+        (check,) = checks
+        answer = check.replace("accept", "answer")
+        values = ", ".join(ast.get_source_segment(source, a) for a in arguments)
+        several = len(arguments) > 1
+        assigned = f"{answer} = ({values})" if several else f"{answer} = {values}"
+        call, wanted = f"{check}({'*' * several}{answer})", answer
+        tests = [call]
+    else:
+        assigned, wanted = "", ", ".join(names)
+        tests = ["\n".join(lines[s.lineno - 1 : s.end_lineno]) for s in calls]
+
+    kept = _without(lines, calls)
+    alone = len(rest) == 1 and isinstance(rest[0], ast.FunctionDef)
+    if alone and rest[0].name in names and not rest[0].decorator_list:
+        first = next(
+            (n for n in range(rest[0].lineno, rest[0].end_lineno) if _opens(kept[:n])),
+            None,
+        )
+        if first is not None:
+            block = [BEGIN, *textwrap.dedent("\n".join(kept[first:])).splitlines(), END]
+            inside = textwrap.indent("\n".join(block), " " * 4)
+            return "\n".join([*kept[:first], inside]), "\n".join(tests)
+    hint = f"# The next cell calls {tests[0]}: define {wanted} here."
+    block = [hint, BEGIN, *kept, *([assigned] if assigned else []), END]
+    return "\n".join(block), "\n".join(tests)
+
+
+def _without(lines, statements):
+    gone = {n for s in statements for n in range(s.lineno - 1, s.end_lineno)}
+    kept = [line for n, line in enumerate(lines) if n not in gone]
+    return "\n".join(kept).rstrip().splitlines()
+
+
+def _opens(lines):
+    """Whether lines are the head of a function, up to its colon."""
+    try:
+        ast.parse("\n".join([*lines, "    pass"]))
+    except SyntaxError:
+        return False
+    return True
+
+
+class Assignment(Preprocessor):
+    """Turn a lesson into the source of an nbgrader assignment.
+
+    Checks are locked, solutions are divided into an answer and a locked test with a
+    point for each star, and lessons link to each other over their folders.
+    """
+
+    def preprocess(self, nb, resources):
+        stars, cells = {}, []
+        for cell in nb.cells:
+            if cell.cell_type == "markdown":
+                for lesson, number, level in EXERCISE.findall(cell.source):
+                    stars[f"{lesson}_{number}"] = len(level)
+                relink(cell, r"../\1/\1.ipynb")
+            if "solution" in tags(cell):
+                cells += self.divided(cell, stars)
+                continue
+            if defines_check(cell):
+                number = re.search(r"^def accept_(\w+)\(", cell.source, re.M)[1]
+                self.mark(cell, f"check_{number}", locked=True)
+            cells.append(cell)
+        nb.cells = cells
+        return nb, resources
+
+    def divided(self, cell, stars):
+        answer, test = copy.deepcopy(cell), copy.deepcopy(cell)
+        answer.source, test.source = split_solution(cell.source)
+        number = re.match(r"accept_(\w+)\(", test.source)[1]
+        answer.outputs, answer.execution_count = [], None
+        test.id = f"{cell.id[:50]}-test"
+        for part in answer, test:  # unfolded
+            part.metadata.pop("jupyter", None)
+            part.metadata.tags = []
+        self.mark(answer, f"answer_{number}", solution=True)
+        points = {"grade": True, "points": stars[number]}
+        self.mark(test, f"test_{number}", locked=True, **points)
+        return answer, test
+
+    def mark(self, cell, grade_id, **options):
+        cell.metadata["nbgrader"] = {
+            "grade": False,
+            "grade_id": grade_id,
+            "locked": False,
+            "schema_version": 3,
+            "solution": False,
+            "task": False,
+            "cell_type": "code",
+            **options,
+        }
+
+
+# --- slides ---------------------------------------------------------------
+
+LINES = 15  # of text that a slide holds, about
+WIDTH = 92  # characters in a line
+
+
+class Slides(Preprocessor):
+    """Lay a lesson out as slides.
+
+    A heading begins a column. Under it, text is cut between paragraphs into slides
+    that hold it, a figure stands alone with its caption, and code with what it prints.
+    Left out: setup, sliders, acceptance checks, solutions and references.
+    """
+
+    def preprocess(self, nb, resources):
+        cells, begun, last = [], False, None
+        for cell, following in zip(nb.cells, [*nb.cells[1:], None], strict=True):
+            heading = cell.source.startswith("## ")
+            begun = begun or heading
+            if heading and cell.source.startswith("## References"):
+                break
+            if cell.cell_type == "markdown":
+                relink(cell, r"\1.slides.html")
+                if following is None or "parameters" not in tags(following):
+                    cells += self.pages(cell, last)
+            elif begun and not self.left_out(cell):
+                if self.has_figure(cell):
+                    cell.metadata["transient"] = {"remove_source": True}
+                cells.append(self.typed(cell, "subslide"))
+            last = cell
+        nb.cells = cells
+        return nb, resources
+
+    @staticmethod
+    def has_figure(cell):
+        outputs = cell.get("outputs", [])
+        return any("image/png" in o.get("data", {}) for o in outputs)
+
+    @staticmethod
+    def left_out(cell):
+        hidden = {"solution", "remove-output", "parameters"} & set(tags(cell))
+        return hidden or defines_check(cell)
+
+    @staticmethod
+    def typed(cell, kind):
+        cell.metadata["slideshow"] = {"slide_type": kind}
+        return cell
+
+    def pages(self, cell, last):
+        pages, room = [], 0
+        for block in blocks(cell.source):
+            heading = re.match(r"##? ", block)
+            caption = block.startswith("**Figure ") and last and self.has_figure(last)
+            need = height(block)
+            exercise = block.startswith("**Exercise ")
+            if not pages or heading or need > room or exercise or caption:
+                kind = "slide" if heading else "-" if caption else "subslide"
+                pages.append((kind, []))
+                # Under a picture only its caption.
+                room = 0 if caption else LINES
+            pages[-1][1].append(block)
+            room -= need
+        out = []
+        for n, (kind, parts) in enumerate(pages):
+            page = copy.deepcopy(cell)
+            page.id = f"{cell.id[:50]}-{n}"
+            page.source = "\n\n".join(parts)
+            out.append(self.typed(page, kind))
+        return out
+
+
+def blocks(markdown):
+    """Paragraphs, lists, tables and formulas of a text, a formula with its lead.
+
+    >>> blocks("Let\\n\\n$$x$$\\n\\nbe.\\n\\nEnd.")
+    ['Let\\n\\n$$x$$', 'be.', 'End.']
+    """
+    parts = []
+    for part in re.split(r"\n\s*\n", markdown.strip()):
+        joined = parts and (
+            part.startswith("$$") or re.fullmatch(r"#+ .*", parts[-1].split("\n\n")[-1])
+        )
+        if joined:
+            parts[-1] += f"\n\n{part}"
+        else:
+            parts.append(part)
+    return parts
+
+
+def height(block):
+    """Lines of a slide that a block takes, about."""
+    lines = 0.5
+    for line in block.splitlines():
+        if line.startswith("$$"):
+            lines += 3
+        elif line.startswith("#"):
+            lines += 2
+        elif line.startswith("|"):
+            lines += 1.3
+        else:
+            visible = re.sub(r"\\[a-zA-Z]+|\]\([^)]*\)|[{}$*_^]", "", line)
+            lines += -(-len(visible) // WIDTH)
+    return lines
+
+
+# --- make class -----------------------------------------------------------
+
+
+def convert(path, exporter, target):
+    body, _ = exporter.from_filename(str(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(body, encoding="utf-8")
+
+
+def copy_scripts(target):
+    """Put reveal.js and MathJax, as packages of PyPI bring them, beside the slides."""
+    for package, inside, name in (
+        ("sphinx_revealjs", "_static/revealjs/dist", "reveal.js/dist"),
+        ("sphinx_revealjs", "_static/revealjs/plugin/notes", "reveal.js/plugin/notes"),
+        ("sphinx-mathjax-offline", "static/mathjax/tex-svg.js", "mathjax/tex-svg.js"),
+    ):
+        (home,) = importlib.util.find_spec(package).submodule_search_locations
+        source, end = Path(home) / inside, target / name
+        end.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, end, dirs_exist_ok=True)
+        else:
+            shutil.copy(source, end)
+
+
+def slides_exporter():
+    return SlidesExporter(
+        preprocessors=[Slides],
+        template_file=str(FOLDER / "slides.html.j2"),
+        reveal_url_prefix="reveal.js",
+        reveal_theme="white",
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+
+
+def build(course, lessons):
+    """Make a course directory of nbgrader, and slides in it."""
+    slides = slides_exporter()
+    source = NotebookExporter(preprocessors=[Assignment])
+    for path in lessons:
+        name = path.stem
+        convert(path, source, course / "instructor" / name / path.name)
+        convert(path, slides, course / "slides" / f"{name}.slides.html")
+    copy_scripts(course / "slides")
+    shutil.copy(FOLDER / "nbgrader_config.py", course)
+    for path in lessons:
+        nbgrader(course, "generate_assignment", path.stem, "--force")
+
+
+def nbgrader(course, *arguments):
+    """Run a command of nbgrader's in a course directory."""
+    # It calls alembic by name, as an activated environment would find it.
+    paths = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    subprocess.run(
+        [sys.executable, "-m", "nbgrader", *arguments, "--log-level=WARN"],
+        cwd=course,
+        check=True,
+        env={**os.environ, "PATH": os.pathsep.join(paths)},
+    )
+
+
+if __name__ == "__main__":
+    course, *chosen = map(Path, sys.argv[1:])
+    build(course.resolve(), chosen or sorted(FOLDER.glob("0*.ipynb")))
