@@ -93,7 +93,8 @@ endef
 # The tests read the site in Chromium. Where it is missing and cannot be installed,
 # they say so and skip.
 chromium:
-	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	command -v google-chrome >/dev/null || { \
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	  echo "Installing Chromium for the tests of the site, once." && \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \

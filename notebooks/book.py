@@ -136,7 +136,7 @@ def slips(lesson):
         if block[: start.start()].endswith("("):
             text = _until_closed(text)
         while text.endswith(":"):  # a formula follows
-            text += "\n\n" + next(blocks)
+            text += "\n\n" + next(blocks, "")
         found.append((section, text[0].upper() + text[1:]))
     return found
 
@@ -281,6 +281,8 @@ def finish_page(app, name, template, context, document):
         if label not in app.homes:
             return None
         home = app.homes[label]
+        if label.startswith("sec-") and name in app.homes.values() and home != name:
+            return None  # lessons name sections of books, and of themselves
         uri = "" if home == name else app.builder.get_relative_uri(name, home)
         return f"{uri}#{label}"
 
