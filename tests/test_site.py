@@ -236,6 +236,7 @@ class Visit:
 
     def __init__(self, browser, address):
         self.page = browser.new_page(viewport=PHONE, color_scheme="light")
+        self.page.set_default_timeout(120_000)  # on a busy machine too
         self.wrong = []
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("requestfailed", lambda request: self.wrong.append(request.url))
@@ -412,3 +413,11 @@ def test_a_button_makes_it_dark(browser, site):
         visit.page.locator(f"button[data-mode={theme}]:visible").click()
         assert visit.page.evaluate("document.documentElement.dataset.theme") == theme
     assert visit.wrong == []
+
+
+def test_the_list_of_lessons_is_on_the_screen(browser, site):
+    visit = Visit(browser, (site / "index.html").as_uri())
+    visit.page.set_viewport_size(DESK)
+    visit.page.get_by_role("button", name="More").click()
+    box = visit.page.locator(".dropdown-menu.show").bounding_box()
+    assert 0 <= box["x"] <= DESK["width"] - box["width"]
