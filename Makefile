@@ -13,7 +13,7 @@ SETTINGS := $(VI_PRESET)|$(VI_DATA)|$(VI_OFFLINE)|$(KERAS_BACKEND)
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lab class outputs mutants bench results lock clean FORCE
+.PHONY: help run test lab class outputs mutants bench results lock clean chromium FORCE
 
 help:
 	@echo "make run                execute the lessons, build the site under build/site"
@@ -31,7 +31,7 @@ help:
 run: build/site/index.html
 	@echo "The executed lessons: file://$(CURDIR)/build/site/index.html"
 
-test: .venv/ready
+test: .venv/ready chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
@@ -94,6 +94,17 @@ endef
 	  > .venv/etc/ipython/ipython_kernel_config.py
 	@touch $@
 
+# The tests read the site in Chromium. Where it is missing and cannot be installed,
+# they say so and skip.
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	command -v google-chrome >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  echo "Installing Chromium for the tests of the site, once." && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || \
+	  echo "Chromium was not found: the tests that read the site in it will skip."
+
 # --- execution and site ---------------------------------------------------
 
 build/settings: FORCE
@@ -118,8 +129,5 @@ build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 	  build/executing.ipynb > build/executed.ipynb
 	@rm build/executing.ipynb && mv build/executed.ipynb $@
 
-build/site/index.html: $(EXECUTED) notebooks/index.md notebooks/conf.py README.md
-	@cp notebooks/index.md build/lessons/
-	@sed -e '/<!-- end of start page -->/,$$d' -e 's#](notebooks/#](#' README.md \
-	  > build/lessons/start.md
+build/site/index.html: $(EXECUTED) notebooks/conf.py $(wildcard notebooks/book.*) README.md
 	@$(BIN)/sphinx-build -q -E -W -c notebooks build/lessons build/site

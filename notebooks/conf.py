@@ -1,32 +1,37 @@
 """Sphinx settings of the site that `make run` builds from executed lessons."""
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # for book.py
+
 project = "Variational inference, executed and checked"
 author = "the authors of the course"
 project_copyright = f"2026, {author}"
+language = "en"
 
-extensions = ["myst_nb"]
+# The last but one brings MathJax along, so that the site reads with no network.
+extensions = ["myst_nb", "sphinx_copybutton", "sphinx-mathjax-offline", "book"]
 myst_enable_extensions = ["amsmath", "dollarmath"]
-exclude_patterns = ["start.md"]  # the top of the README, included by index.md
 # `make run` has executed the lessons already.
 nb_execution_mode = "off"
+nb_code_prompt_show = "Show the solution"  # no other code is folded
+nb_code_prompt_hide = "Hide the solution"
 myst_heading_anchors = 3
+
+copybutton_selector = "div:not(.output) > div.highlight pre"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "Variational inference"
+html_static_path = ["book.css", "book.js"]
+html_css_files = ["book.css"]
+html_js_files = ["book.js"]
 html_sidebars = {"**": []}  # the lessons are in the top bar; code needs the width
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
 html_theme_options = {
-    "header_dropdown_text": "More lessons",
+    "header_dropdown_text": "More",
     "header_links_before_dropdown": 2,
     "secondary_sidebar_items": ["page-toc"],
 }
-html_show_sourcelink = False
+html_copy_source = False
 mathjax3_config = {"tex": {"tags": "none"}}
-
-
-def setup(app):
-    """Lead links to the README, which is no page of the site, to the start page."""
-
-    def relink(app, name, source):
-        source[0] = source[0].replace("](../README.md)", "](index.md)")
-
-    app.connect("source-read", relink)

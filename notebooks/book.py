@@ -1,0 +1,301 @@
+"""What makes a book of the executed lessons; `conf.py` names it as an extension.
+
+Before Sphinx reads the lessons, the start page and the page of equations and slips
+are written beside them. After it has made a page, mentions of an equation, figure,
+section or exercise become links, and pictures are described by their captions.
+All of it is read off the lessons, by the patterns below.
+"""
+
+import base64
+import html
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parents[1]
+NUMBER = r"\d+\.\d+[a-z]?"
+# Where something gets its number, in the Markdown of a lesson.
+DEFINED = {
+    "eq": re.compile(rf"\\tag\{{({NUMBER})\}}"),
+    "fig": re.compile(rf"^\*\*Figure ({NUMBER})\.\*\*", re.M),
+    "sec": re.compile(rf"^## ({NUMBER}) ", re.M),
+    "ex": re.compile(rf"^\*\*Exercise ({NUMBER}) ", re.M),
+}
+# Where it is spoken of, on a page: "(3.4)", "(3.4, 3.6)", "sections 3.4 and 3.6".
+_SEVERAL = rf"{NUMBER}(?:(?:, and|,| and| or| to) {NUMBER})*"
+MENTIONED = re.compile(
+    rf"\((?P<eq>{NUMBER}(?:, {NUMBER})*)\)"
+    rf"|\b[Ff]igures? (?P<fig>{_SEVERAL})"
+    rf"|\b[Ss]ections? (?P<sec>{_SEVERAL})"
+    rf"|\b[Ee]xercises? (?P<ex>{_SEVERAL})"
+)
+# Nothing is linked in here. Of code, comments are.
+CLOSED = ["a", "h1", "h2", "h3", "h4", "code", "pre", "script", "style", "button"]
+SLIP = re.compile(r"\*\*A slip worth knowing[.:]\*\*\s*")
+
+
+# --- reading the lessons ----------------------------------------------------
+
+
+def read_lessons(folder):
+    """Return the notebooks of a folder by name, in their order."""
+    paths = sorted(Path(folder).glob("0*.ipynb"))
+    return {path.stem: nbformat.read(path, as_version=4) for path in paths}
+
+
+def prose(lesson):
+    """Return the Markdown of a lesson."""
+    cells = [cell.source for cell in lesson.cells if cell.cell_type == "markdown"]
+    return "\n\n".join(cells)
+
+
+def find_homes(lessons):
+    """Return the lesson in which each "eq-3.4", "fig-3.2" and so on is found."""
+    return {
+        f"{kind}-{number}": name
+        for name, lesson in lessons.items()
+        for kind, pattern in DEFINED.items()
+        for number in pattern.findall(prose(lesson))
+    }
+
+
+def title(lesson):
+    return re.search(r"^# (.+)", prose(lesson), re.M).group(1)
+
+
+def first_picture(lesson):
+    """Return the first figure of a lesson as PNG, and its caption."""
+    for cell, below in zip(lesson.cells, lesson.cells[1:], strict=False):
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                return base64.b64decode(output.data["image/png"]), below.source
+
+
+def alt_text(caption):
+    r"""Return number and first sentence of a caption, without its mark-up.
+
+    >>> alt_text(r"**Figure 1.1.** A *die*, $\mathcal N$ rolls. What not to conclude.")
+    'Figure 1.1. A die, N rolls.'
+    """
+    plain = re.sub(r"\\(math[a-z]+|operatorname|text)\b ?", "", caption)
+    plain = re.sub(r"\\[()]|[\\{}$*`]", "", " ".join(plain.split()))
+    return re.match(rf"(Figure {NUMBER}\. )?(.+?[.?!](?= |$)|.+)", plain).group(0)
+
+
+# --- pages written for Sphinx to read -----------------------------------------
+
+
+def start_page(readme, lessons, pictures):
+    """Return the top of the README, its table of lessons as cards with pictures."""
+    top = readme.split("<!-- end of start page -->")[0]
+    cards = ["`````{container} lessons"]
+    for name, lesson in lessons.items():
+        alt = alt_text(first_picture(lesson)[1])
+        promise = re.search(r"\*\*In this lesson\*\* (.+?[.:;])\s", prose(lesson))
+        promise = promise.group(1)[:-1] + "."
+        cards += [
+            "````{container} lesson",
+            f"[![{alt}]({pictures[name]})]({name}.ipynb)\n",
+            f"**[{title(lesson)}]({name}.ipynb)**\n",
+            promise[0].upper() + promise[1:],
+            "````",
+        ]
+    cards = "\n".join([*cards, "`````", ""])
+    table = re.compile(r"(?:^\|.*\n)*^\|.*\]\(notebooks/.*\n(?:^\|.*\n)*", re.M)
+    top, found = table.subn(lambda _: cards, top, count=1)
+    contents = "```{toctree}\n:hidden:\n:glob:\n\n0*\nequations\n```\n"
+    return "\n".join([top if found else top + cards, contents]).replace(
+        "](notebooks/", "]("
+    )
+
+
+def checks(lesson):
+    """Return the rows of the ledger that a lesson prints: number, statement, …"""
+    for cell in lesson.cells:
+        if cell.source.strip() == "ledger()":
+            table = BeautifulSoup(cell.outputs[0].data["text/html"], "html.parser")
+            rows = [[td.text for td in tr("td")] for tr in table("tr")]
+            return [row for row in rows if row]
+    return []
+
+
+def slips(lesson):
+    """Return the slips that a lesson has a box for, each with its section."""
+    found, section = [], None
+    blocks = iter(re.split(r"\n\s*\n", prose(lesson)))
+    for block in blocks:
+        heading = DEFINED["sec"].search(block)
+        section = heading.group(1) if heading else section
+        start = SLIP.search(block)
+        if start is None:
+            continue
+        text = re.sub(r"^> ?", "", block[start.end() :], flags=re.M)
+        if block[: start.start()].endswith("("):
+            text = _until_closed(text)
+        while text.endswith(":"):  # a formula follows
+            text += "\n\n" + next(blocks, "")
+        found.append((section, text[0].upper() + text[1:]))
+    return found
+
+
+def _until_closed(text):
+    depth = 1
+    for i, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return text[:i]
+    return text
+
+
+def equations_page(lessons):
+    """Return the page of all slips, and all equations with their checks."""
+    page = ["# Equations and slips", EQUATIONS_INTRODUCTION, "## Slips worth knowing"]
+    page.append("Where a post that the lessons follow, or a book, went wrong:")
+    for lesson in lessons.values():
+        page += [f"**Section {section}.** {text}" for section, text in slips(lesson)]
+    for name, lesson in lessons.items():
+        page += [f"## {title(lesson)}", f"[The lesson]({name}.ipynb)"]
+        ledger = checks(lesson)
+        for formula in re.findall(r"\$\$.+?\$\$", prose(lesson), re.S):
+            numbers = DEFINED["eq"].findall(formula)
+            if numbers:
+                formula = re.sub(r"^> ?", "", formula, flags=re.M)
+                items = [
+                    f"<li>{number} {html.escape(statement)}: {method}, "
+                    f"<span>{gap}</span></li>"
+                    for number, statement, method, gap in ledger
+                    if number.strip("()") in numbers
+                ]
+                page += [formula, "\n".join(["<ul class=checks>", *items, "</ul>"])]
+    return "\n\n".join(page) + "\n"
+
+
+EQUATIONS_INTRODUCTION = """\
+Every numbered equation of the lessons, and the checks that it passed when these
+pages were made. A check computes both sides in different ways. *Symbolic*: their
+difference simplifies to zero. *Numbers*: they agree but for |Δ|, and would not if
+one side were off by one per cent, or by a smaller step that the check names.
+*Monte Carlo*: they agree within five standard errors. The number leads to the
+derivation."""
+
+
+# --- pages made by Sphinx -----------------------------------------------------
+
+
+def finish(body, link):
+    """Return the HTML of a page with numbers as links and pictures described.
+
+    `link` takes a label, "eq-3.4", and returns its address or None.
+    """
+    page = BeautifulSoup(body, "html.parser")
+    for ledger in page.select(".text_html > table"):
+        ledger["class"] = "table"
+    _name_targets(page, lambda label: (link(label) or "").startswith("#"))
+    _describe_pictures(page)
+    for text in list(page.find_all(string=MENTIONED)):
+        if _is_open(text):
+            new = MENTIONED.sub(lambda m: _linked(m, link), html.escape(text, False))
+            text.replace_with(BeautifulSoup(new, "html.parser"))
+    return str(page)
+
+
+def _name_targets(page, is_here):
+    for formula in page.select("div.math"):
+        numbers = DEFINED["eq"].findall(formula.text)
+        if numbers:  # Sphinx wraps what has two lines in an environment without tags.
+            formula.string = re.sub(r"\\(begin|end)\{split\}", "", formula.text)
+        for number in numbers:
+            if is_here(f"eq-{number}"):
+                formula.insert_before(page.new_tag("span", id=f"eq-{number}"))
+    for heading in page.find_all("h2"):
+        if number := re.match(rf"({NUMBER}) ", heading.text):
+            heading["id"] = f"sec-{number.group(1)}"
+    for strong in page.find_all("strong"):
+        if number := re.match(rf"Exercise ({NUMBER}) ", strong.text):
+            strong["id"] = f"ex-{number.group(1)}"
+
+
+def _describe_pictures(page):
+    for strong in page.find_all("strong", string=re.compile(rf"^Figure {NUMBER}\.$")):
+        cell = strong.find_previous("div", class_="cell")
+        pictures = cell.find_all("img") if cell else []
+        for picture in pictures:
+            picture["alt"] = alt_text(strong.parent.text)
+            picture.wrap(page.new_tag("a", href=picture["src"]))  # in its full size
+        if pictures:
+            pictures[0]["id"] = "fig-" + strong.text.split()[1].rstrip(".")
+
+
+def _is_open(text):
+    if text.find_parent(class_="math") or text.find_parent(id="references"):
+        return False
+    if text.parent.name == "strong" and re.match("Figure|Exercise", text):
+        return False  # no mention, but where the number is given
+    if text.parent.name == "span" and "c1" in text.parent.get("class", []):
+        return True
+    return text.find_parent(CLOSED) is None
+
+
+def _linked(mention, link):
+    kind = mention.lastgroup
+
+    def to(number):
+        address = link(f"{kind}-{number.group()}")
+        if address is None:
+            return number.group()
+        return f'<a class="number" href="{address}">{number.group()}</a>'
+
+    return re.sub(NUMBER, to, mention.group())
+
+
+# --- Sphinx -------------------------------------------------------------------
+
+
+def write_pages(app):
+    """Write the pages that are no lessons, and the pictures of the start page."""
+    source = Path(app.srcdir)
+    lessons = read_lessons(source)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = {}
+    for name, lesson in lessons.items():
+        pictures[name] = f"pictures/{name}.png"
+        (source / "pictures").mkdir(exist_ok=True)
+        (source / pictures[name]).write_bytes(first_picture(lesson)[0])
+    start = start_page(readme, lessons, pictures)
+    for picture in re.findall(r"!\[[^\]]*\]\(([^):]+)\)", start):
+        if (ROOT / picture).exists():  # one of the README's own
+            (source / picture).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / picture, source / picture)
+    (source / "index.md").write_text(start, encoding="utf-8")
+    (source / "equations.md").write_text(equations_page(lessons), encoding="utf-8")
+    app.homes = find_homes(lessons)
+
+
+def finish_page(app, name, template, context, document):
+    """Finish the body of one page."""
+
+    def link(label):
+        if label not in app.homes:
+            return None
+        home = app.homes[label]
+        if label.startswith("sec-") and name in app.homes.values() and home != name:
+            return None  # lessons name sections of books, and of themselves
+        uri = "" if home == name else app.builder.get_relative_uri(name, home)
+        return f"{uri}#{label}"
+
+    if "body" in context:
+        context["body"] = finish(context["body"], link)
+
+
+def relink_readme(app, name, source):
+    """Lead links to the README, which is no page of the site, to the start page."""
+    source[0] = source[0].replace("](../README.md)", "](index.md)")
+
+
+def setup(app):
+    app.connect("builder-inited", write_pages)
+    app.connect("source-read", relink_readme)
+    app.connect("html-page-context", finish_page)

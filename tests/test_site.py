@@ -1,0 +1,423 @@
+"""The site: built from the committed lessons, and read in a real browser.
+
+Everything is read from files, as a reader without a network would.
+"""
+
+import copy
+import functools
+import importlib.resources
+import itertools
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import book
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+LESSONS = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}
+PAGES = ["index", *LESSONS, "equations", "search"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+    None,
+)
+PHONE, DESK = ({"width": 390, "height": 844}, {"width": 1280, "height": 900})
+
+
+@functools.cache
+def read(name):
+    return nbformat.read(LESSONS[name], as_version=4)
+
+
+def markdown(name):
+    cells = [c.source for c in read(name).cells if c.cell_type == "markdown"]
+    return "\n\n".join(cells)
+
+
+def count_formulas(text):
+    """Count formulas as a reader of the Markdown would."""
+    text = re.sub(r"```.*?```", "", text, flags=re.S)
+    displayed = re.findall(r"\$\$.+?\$\$", text, flags=re.S)
+    text = re.sub(r"\$\$.+?\$\$", "", text, flags=re.S)
+    inline = re.findall(r"(?<!\\)\$[^$]+?(?<!\\)\$", re.sub(r"`[^`\n]+`", "", text))
+    return len(displayed) + len(inline)
+
+
+# --- the parts ----------------------------------------------------------------
+
+
+def finished(body):
+    homes = {"eq-3.4": "", "eq-4.1": "04.html", "fig-3.2": "", "sec-4.12": "04.html"}
+    return book.finish(
+        body, lambda label: f"{homes[label]}#{label}" if label in homes else None
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("by (3.4).", 'by (<a class="number" href="#eq-3.4">3.4</a>).'),
+        ("(4.1, 9.9)", '(<a class="number" href="04.html#eq-4.1">4.1</a>, 9.9)'),
+        ("figure 3.2", 'figure <a class="number" href="#fig-3.2">3.2</a>'),
+        (
+            "sections 4.1 to 4.12",
+            'sections 4.1 to <a class="number" href="04.html#sec-4.12">4.12</a>',
+        ),
+        ("a &lt; b &amp; (9.9)", "a &lt; b &amp; (9.9)"),
+        ("<code>f(3.4)</code>", "<code>f(3.4)</code>"),
+        ("<strong>Figure 3.2.</strong> It", "<strong>Figure 3.2.</strong> It"),
+        ('<p id="references">(3.4)</p>', '<p id="references">(3.4)</p>'),
+        (
+            '<pre><span class="c1"># a &lt; b (3.4)</span> (3.4)</pre>',
+            '<pre><span class="c1"># a &lt; b '
+            '(<a class="number" href="#eq-3.4">3.4</a>)</span> (3.4)</pre>',
+        ),
+        (
+            '<div class="math">\\begin{split}x \\\\ y \\tag{3.4}\\end{split}</div>',
+            '<span id="eq-3.4"></span><div class="math">x \\\\ y \\tag{3.4}</div>',
+        ),
+        (
+            '<div class="math">x \\tag{3.4} (3.4)</div>',
+            '<span id="eq-3.4"></span><div class="math">x \\tag{3.4} (3.4)</div>',
+        ),
+    ],
+)
+def test_mentions_of_a_number_lead_to_where_it_is_given(body, expected):
+    assert finished(body) == expected
+
+
+def test_a_picture_is_described_by_its_caption():
+    made = BeautifulSoup(
+        finished(
+            '<div class="cell"><img src="a"/></div><p><strong>Figure 3.2.</strong> '
+            'A <em>wave</em>, <span class="math">\\(s\\)</span> wide. And more.</p>'
+        ),
+        "html.parser",
+    )
+    assert made.img["alt"] == "Figure 3.2. A wave, s wide."
+    assert made.img["id"] == "fig-3.2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Before. (**A slip worth knowing:** it (so) says $x$.) After.",
+        "> **A slip worth knowing.** It (so) says\n> $x$.",
+        "**A slip worth knowing.** It (so) says $x$.\n\nAfter.",
+    ],
+)
+def test_slips_are_found_in_every_form_of_their_box(text):
+    lesson = nbformat.v4.new_notebook()
+    lesson.cells = [
+        nbformat.v4.new_markdown_cell(f"## 3.2 A section\n\nText.\n\n{text}")
+    ]
+    ((section, slip),) = book.slips(lesson)
+    assert section == "3.2"
+    assert " ".join(slip.split()) == "It (so) says $x$."
+
+
+# --- the site, as files -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "lessons").mkdir()
+    for path in LESSONS.values():
+        shutil.copy(path, folder / "lessons")
+    build = ["-m", "sphinx", "-q", "-E", "-W", "-c"]
+    made = subprocess.run(
+        [sys.executable, *build, FOLDER, folder / "lessons", folder / "site"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def soups(site):
+    return {
+        name: BeautifulSoup((site / f"{name}.html").read_text("utf-8"), "html.parser")
+        for name in PAGES
+    }
+
+
+def test_every_link_inside_the_site_leads_somewhere(site, soups):
+    ids = {
+        name: {tag["id"] for tag in soup.find_all(id=True)}
+        for name, soup in soups.items()
+    }
+    for name, soup in soups.items():
+        for link in soup.find_all("a", href=True):
+            target, _, part = link["href"].partition("#")
+            if ":" not in target:
+                page = target.removesuffix(".html") or name
+                assert (site / (target or f"{name}.html")).exists(), f"{name}: {link}"
+                assert not part or part in ids.get(page, [part]), f"{name}: {link}"
+
+
+def test_every_equation_can_be_linked_to_and_every_mention_is_a_link(soups):
+    homes = {
+        n: name for name in LESSONS for n in book.DEFINED["eq"].findall(markdown(name))
+    }
+    for number, name in homes.items():
+        assert soups[name].find(id=f"eq-{number}"), number
+    linked = set()
+    for name in LESSONS:
+        for link in soups[name].select("a.number"):
+            linked.add((name, homes.get(link.text)))
+        # Another lesson's number of a section is one of a book that is cited.
+        assert not soups[name].select("article a.number[href*='.html#sec-']")
+        article = copy.copy(soups[name].article)
+        for closed in article.select("pre, .math, #references, a, code"):
+            closed.decompose()
+        left = re.findall(rf"\(({book.NUMBER})[,)]", article.text)
+        assert not set(left) & set(homes), name
+    assert any(here != there for here, there in linked), "no link from lesson to lesson"
+
+
+def test_the_page_of_equations_lists_every_check_and_every_slip(soups):
+    text = soups["equations"].article
+    listed = [item.text for item in text.select("ul.checks li")]
+    for name in LESSONS:
+        for number in book.DEFINED["eq"].findall(markdown(name)):
+            assert f"\\tag{{{number}}}" in text.text
+            assert any(item.startswith(f"({number}) ") for item in listed), number
+        for number, statement, method, gap in book.checks(read(name)):
+            assert f"{number} {statement}: {method}, {gap}" in listed
+    slips = sum(markdown(name).count("**A slip worth knowing") for name in LESSONS)
+    section = text.find(id="slips-worth-knowing")
+    assert len(section.select("strong > a[href*='#sec-']")) == slips > 0
+
+
+def test_the_start_page_has_a_picture_of_each_lesson_and_the_pages_a_road(soups):
+    cards = soups["index"].select(".lesson")
+    assert [card.a["href"] for card in cards] == [f"{name}.html" for name in LESSONS]
+    road = ["index", *LESSONS, "equations"]
+    for name, after in itertools.pairwise(road):
+        assert soups[name].select_one("a.right-next")["href"] == f"{after}.html"
+        assert soups[after].select_one("a.left-prev")["href"] == f"{name}.html"
+
+
+# --- the site, in a browser ---------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as opened,
+    ):
+        yield opened
+
+
+class Visit:
+    """A page in the browser, and what went wrong while it was read."""
+
+    def __init__(self, browser, address):
+        self.page = browser.new_page(viewport=PHONE, color_scheme="light")
+        self.page.set_default_timeout(120_000)  # on a busy machine too
+        self.wrong = []
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.wrong.append(request.url))
+        self.page.on("console", self._on_console)
+        self.page.on("request", self._on_request)
+        self.page.goto(address)
+        self.page.evaluate("() => window.MathJax?.startup.promise.then(() => 0)")
+
+    def _on_console(self, message):
+        if message.type in ("error", "warning"):
+            self.wrong.append(message.text)
+
+    def _on_request(self, request):
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            self.wrong.append(f"the network was asked for {request.url}")
+
+    def show(self, size, theme):
+        self.page.set_viewport_size(size)
+        self.page.emulate_media(color_scheme=theme)
+        self.page.wait_for_function(
+            "theme => document.documentElement.dataset.theme === theme", arg=theme
+        )
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def visit(request, browser, site):
+    visit = Visit(browser, (site / f"{request.param}.html").as_uri())
+    visit.name = request.param
+    yield visit
+    visit.page.close()
+
+
+# What sticks out to the right of the screen, and formulas whose left end is cut off.
+TOO_WIDE = """() => {
+  const scrolls = e => e && e.tagName !== "ARTICLE" && (
+    ["auto", "scroll"].includes(getComputedStyle(e).overflowX)
+    || scrolls(e.parentElement));
+  const wide = [...document.querySelectorAll("main *:not(mjx-container *, pre *)")]
+    .filter(e => e.getBoundingClientRect().right > innerWidth + 1
+      && e.checkVisibility() && !scrolls(e.parentElement));
+  const cut = [...document.querySelectorAll("mjx-math")]
+    .filter(e => e.getBoundingClientRect().left < 0);
+  return [document.documentElement.scrollWidth - innerWidth,
+          [...wide, ...cut].slice(0, 3).map(e => e.outerHTML.slice(0, 200))];
+}"""
+
+
+def test_it_is_as_wide_as_a_phone(visit):
+    visit.show(PHONE, "light")
+    assert visit.page.evaluate(TOO_WIDE) == [0, []]
+
+
+LEFT_RAW = r"""() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const raw = [];
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (/\\[a-zA-Z(\[]|\$/.test(node.data)
+        && !node.parentElement.closest("pre, code, script, style, mjx-container"))
+      raw.push(node.data);
+  }
+  return raw;
+}"""
+
+
+def test_all_formulas_of_the_source_are_rendered(visit):
+    tags = visit.page.locator("article mjx-labels mjx-mtd").count()
+    if visit.name in LESSONS:
+        text = markdown(visit.name)
+        formulas = visit.page.locator("article mjx-container").count()
+        assert formulas == count_formulas(text)
+        assert tags == len(book.DEFINED["eq"].findall(text))
+    elif visit.name == "equations":
+        assert tags >= sum(
+            len(book.DEFINED["eq"].findall(markdown(n))) for n in LESSONS
+        )
+    assert visit.page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    assert visit.page.evaluate(LEFT_RAW) == []
+
+
+def test_every_figure_is_seen_and_described(visit):
+    figures = visit.page.evaluate(
+        """() => [...document.querySelectorAll("article img")].map(e => [e.alt,
+          e.checkVisibility() && e.naturalWidth > 0
+          && e.getBoundingClientRect().width > 100])"""
+    )
+    expected = 0
+    if visit.name in LESSONS:
+        outputs = [
+            o for cell in read(visit.name).cells for o in cell.get("outputs", [])
+        ]
+        expected = sum("image/png" in o.get("data", {}) for o in outputs)
+    elif visit.name == "index":
+        expected = len(LESSONS)
+    assert len(figures) >= expected
+    for alt, seen in figures:
+        assert seen, alt
+        assert len(alt) > 15
+        assert re.match(r"Figure \d\.\d+\. ", alt) or visit.name == "index", alt
+
+
+def test_code_can_be_copied(visit):
+    cells = visit.page.locator("div.cell_input").count()
+    assert visit.page.locator("div.cell_input button.copybtn").count() == cells
+    assert visit.page.locator("div.cell_output button.copybtn").count() == 0
+
+
+# One letter stands for each formula, and one word for all that have its colour in
+# code: thousands of elements fewer. Colours change at once.
+LIGHTEN = """() => {
+  for (const formula of document.querySelectorAll("mjx-container")) {
+    formula.style.minWidth = formula.getBoundingClientRect().width + "px";
+    formula.replaceChildren("x");
+  }
+  const seen = new Set();
+  for (const word of document.querySelectorAll("pre span[class]:not(:has(a))")) {
+    const kind = word.closest("div[class*=highlight-]")?.className + word.className;
+    if (seen.has(kind)) word.replaceWith(word.textContent);
+    seen.add(kind);
+  }
+  const style = document.createElement("style");
+  style.textContent = "* { transition: none !important; }";
+  document.head.append(style);
+}"""
+FAULTS = """async () => (await axe.run(document, {
+    preload: false, resultTypes: ["violations"]})).violations
+  .filter(v => ["serious", "critical"].includes(v.impact))
+  .map(v => [v.id, v.nodes.length, v.nodes[0].any[0]?.message,
+             v.nodes.slice(0, 5).map(n => n.html.slice(0, 300))])"""
+
+
+@pytest.mark.parametrize(
+    ("size", "theme"), [(PHONE, "light"), (DESK, "dark")], ids=["light", "dark"]
+)
+def test_axe_finds_no_serious_fault(visit, size, theme):
+    if not visit.page.evaluate("'axe' in window"):
+        script = importlib.resources.files("axe_playwright_python") / "axe.min.js"
+        visit.page.evaluate(script.read_text("utf-8"))
+        visit.page.evaluate(LIGHTEN)
+    visit.show(size, theme)
+    found = visit.page.evaluate(FAULTS)
+    assert found == []
+
+
+def test_nothing_went_wrong_and_nothing_was_asked_of_the_network(visit):
+    assert visit.wrong == []
+
+
+def test_search_finds_a_word_without_a_network(browser, site):
+    visit = Visit(browser, (site / "search.html").as_uri() + "?q=huffman")
+    visit.page.wait_for_selector("#search-results li a")
+    found = visit.page.locator("#search-results li a").all_inner_texts()
+    assert any("Maximum entropy" in text for text in found), found
+    assert visit.wrong == []
+
+
+def test_a_link_leads_to_the_equation_of_another_lesson(browser, site, soups):
+    across = "article a.number[href*='.html#eq-']"
+    name = next(name for name in LESSONS if soups[name].select_one(across))
+    visit = Visit(browser, (site / f"{name}.html").as_uri())
+    link = visit.page.locator(across).first
+    target = link.get_attribute("href")
+    link.click()
+    visit.page.wait_for_url(f"**/{target}")
+    assert visit.page.locator(f"[id='{target.split('#')[1]}']").count() == 1
+    assert visit.wrong == []
+
+
+def test_a_button_makes_it_dark(browser, site):
+    visit = Visit(browser, (site / "index.html").as_uri())
+    visit.page.set_viewport_size(DESK)
+    for theme in ("dark", "light"):
+        visit.page.locator("button.theme-switch-button:visible").click()
+        visit.page.locator(f"button[data-mode={theme}]:visible").click()
+        assert visit.page.evaluate("document.documentElement.dataset.theme") == theme
+    assert visit.wrong == []
+
+
+def test_the_list_of_lessons_is_on_the_screen(browser, site):
+    visit = Visit(browser, (site / "index.html").as_uri())
+    visit.page.set_viewport_size(DESK)
+    visit.page.get_by_role("button", name="More").click()
+    box = visit.page.locator(".dropdown-menu.show").bounding_box()
+    assert 0 <= box["x"] <= DESK["width"] - box["width"]
