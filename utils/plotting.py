@@ -63,7 +63,7 @@ def image_grid(images, num_columns=10, *, title="", ax=None):
     Parameters
     ----------
     images : array, shape (N, height, width) or (N, height, width, 3)
-        Bytes 0 to 255, or floats in [0, 1]; colours are shown in 32 levels each.
+        Bytes 0 to 255, or floats in [0, 1]; colours are shown in 24 levels each.
     num_columns : int
         Images in a row.
     title : str
@@ -88,8 +88,8 @@ def image_grid(images, num_columns=10, *, title="", ax=None):
     tiles = tiles.reshape(rows, num_columns, *tiles.shape[1:])
     canvas = np.concatenate(np.concatenate(tiles, axis=1), axis=1)[:-1, :-1]
     if canvas.ndim == 3:
-        # 32 levels of each colour: half the size of a file, and no eye tells.
-        canvas = np.round(31 * canvas) / 31
+        # 24 levels of each colour: half the size of a file, and hardly to be seen.
+        canvas = np.round(23 * canvas) / 23
     if ax is None:
         width = min(7.0, 0.7 * num_columns)
         ax = plt.subplots(figsize=(width, width * rows / num_columns + 0.6))[1]
