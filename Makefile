@@ -102,7 +102,7 @@ chromium:
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	  echo "Installing Chromium for the tests of the site, once." && \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	  apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || \
+	  apt-get install -qq -y chromium >/dev/null; } || \
 	  echo "Chromium was not found: the tests that read the site in it will skip."
 
 # --- execution and site ---------------------------------------------------
