@@ -8,6 +8,7 @@ import re
 from html.parser import HTMLParser
 
 import classroom
+
 import nbformat
 import pytest
 
