@@ -28,6 +28,16 @@ def test_image_grid_puts_images_row_after_row():
         np.testing.assert_allclose(tile, index * 40 / 255)
 
 
+def test_image_grid_names_its_rows():
+    ax = plotting.image_grid(IMAGES, 3, row_labels=["first", "second"])
+    size = IMAGES.shape[1]
+    assert [text.get_text() for text in ax.texts] == ["first", "second"]
+    for row, text in enumerate(ax.texts):
+        left, middle = text.get_position()
+        assert left < 0
+        assert row * (size + 1) < middle < (row + 1) * (size + 1)
+
+
 def test_image_grid_fills_the_last_row_and_takes_colour():
     colour = np.repeat(IMAGES[..., None], 3, axis=-1)
     picture = canvas(plotting.image_grid(colour, 4))
@@ -113,6 +123,10 @@ def test_figures_go_into_the_axes_they_are_given(draw):
     [
         (lambda: plotting.image_grid(np.zeros((2, 3))), r"\(N, height, width\)"),
         (lambda: plotting.image_grid(np.zeros((0, 3, 3))), "at least 1"),
+        (
+            lambda: plotting.image_grid(IMAGES, 3, row_labels=["first"]),
+            "row_labels has 1 .* each of",
+        ),
         (
             lambda: plotting.image_grid(np.zeros((2, 3, 3, 4))),
             r"\(N, height, width, 3\)",

@@ -57,7 +57,7 @@ def set_title(ax, title=""):
     return ax
 
 
-def image_grid(images, num_columns=10, *, title="", ax=None):
+def image_grid(images, num_columns=10, *, title="", row_labels=(), ax=None):
     """Images side by side, row after row.
 
     Parameters
@@ -67,6 +67,8 @@ def image_grid(images, num_columns=10, *, title="", ax=None):
     num_columns : int
         Images in a row.
     title : str
+    row_labels : sequence of str
+        What each row shows, to be written on its left.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -76,10 +78,15 @@ def image_grid(images, num_columns=10, *, title="", ax=None):
     Raises
     ------
     ValueError
-        If `images` has another shape, or no image.
+        If `images` has another shape, or no image, or `row_labels` is not one a row.
     """
     images = _as_images(images)
     rows = -(-len(images) // num_columns)
+    if len(row_labels) not in (0, rows):
+        raise ValueError(
+            f"row_labels has {len(row_labels)} labels, but must have one for each "
+            f"of {rows} rows, or none."
+        )
     missing = rows * num_columns - len(images)
     blank = np.ones((missing, *images.shape[1:]), images.dtype)
     # A white line between neighbours keeps light images apart.
@@ -95,6 +102,9 @@ def image_grid(images, num_columns=10, *, title="", ax=None):
         ax = plt.subplots(figsize=(width, width * rows / num_columns + 0.6))[1]
     ax.imshow(canvas, vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
+    for row, label in enumerate(row_labels):
+        middle = (row + 0.5) * tiles.shape[2]
+        ax.text(-2, middle, label, ha="right", va="center", fontsize=10)
     return set_title(ax, title)
 
 
