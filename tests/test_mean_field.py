@@ -778,6 +778,17 @@ def test_a_block_that_is_all_the_data_is_an_iteration():
     assert (stream.n_iter_, stream.converged_) == (2, False)
 
 
+def test_a_stream_goes_on_from_a_fit_and_reads_the_start_once():
+    X = clusters(np.random.default_rng(9), 100, 2, 3)
+    model = {"n_components": 3, "total_samples": 100, "random_state": 0}
+    fit = fitted(X, **model)
+    stream = fitted(X, **model)
+    stream.set_params(n_components=5, weight_concentration_prior=9.0).partial_fit(X)
+    np.testing.assert_allclose(stream.means_, fit.means_, rtol=1e-3)
+    assert stream.elbo_ == pytest.approx(fit.elbo_[-1:], rel=1e-5)
+    assert stream.n_iter_ == 1
+
+
 def test_a_step_goes_its_share_in_natural_parameters():
     rng = np.random.default_rng(9)
     X = clusters(rng, 100, 2, 3)

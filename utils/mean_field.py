@@ -31,6 +31,8 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+
+# Private, but there since 1.2: with these, scikit-learn's estimators name what is bad.
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController  # scikit-learn requires it
@@ -307,7 +309,8 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         Block t = 1, 2, ... given to `partial_fit` moves q by a share of
         (t + learning_offset)^-learning_decay.
     total_samples : float
-        Number of points that the blocks given to `partial_fit` stand for.
+        Number of points that the blocks given to `partial_fit` stand for: set it to the
+        size of your data.
 
     Attributes
     ----------
@@ -460,7 +463,9 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         Stochastic variational inference (Hoffman et al., 2013): natural parameters of
         q(pi) and q(mu_k, Lambda_k) go a share of the way to their optimum for the
         block's responsibilities, repeated until they make `total_samples` points. The
-        first block also gives the start, and the priors that are None.
+        first block also gives the start, and the priors that are None; `n_components`
+        and priors that are set later are not read. After `fit`, it goes on from there,
+        with steps counted, and `elbo_` recorded, from the first block.
         """
         self._validate_params()
         first = not hasattr(self, "means_")
