@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+import warnings
 
 from utils import entropy
 from utils.entropy import (
@@ -491,6 +492,8 @@ def test_samples_have_the_frequencies():
     np.testing.assert_array_equal(
         again.ravel(), die.sample(6, np.random.default_rng(5))
     )
+    np.testing.assert_array_equal(die.sample(6, 5), again.ravel())
+    assert die.sample(6).shape == (6,)
 
 
 @pytest.mark.parametrize(
@@ -629,6 +632,7 @@ def test_multipliers_of_a_density_are_those_of_its_exponential_family():
     assert normal.log_partition == pytest.approx(log_partition, rel=1e-8)
     assert normal.pdf(1.0) == pytest.approx(stats.norm.pdf(0) / 2, rel=1e-8)
     assert normal.pdf(np.zeros((2, 3))).shape == (2, 3)
+    assert np.isnan(normal.pdf(np.nan))
     low, high = normal.interval
     assert -100 < low < -15 and 17 < high < 100, "eight standard deviations or more"
 
@@ -661,6 +665,28 @@ def test_a_narrow_density_far_out_wants_a_break():
         max_entropy_density(*arguments)
     density = max_entropy_density(*arguments, breaks=[1000])
     assert density.entropy == pytest.approx(stats.norm.entropy(), abs=1e-8)
+
+
+def test_a_density_too_narrow_for_the_nodes_is_warned_of():
+    """A normal of deviation 1e-4, in an interval of 10."""
+    arguments, exact = (
+        ([identity, square], [5, 25 + 1e-8], (0, 10)),
+        stats.norm(5, 1e-4),
+    )
+    with pytest.warns(UserWarning, match=r"nodes are too few.*`breaks`") as caught:
+        max_entropy_density(*arguments)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        density = max_entropy_density(*arguments, breaks=[5])
+    assert density.entropy == pytest.approx(exact.entropy(), abs=1e-5)
+
+
+def test_draws_from_a_density():
+    density = max_entropy_density([identity, square], [1, 5], LINE)
+    p, rng = density.probabilities, np.random.default_rng(5)
+    draws = np.interp(rng.random(50_000), np.cumsum(p) - p / 2, density.nodes)
+    assert stats.kstest(draws, stats.norm(1, 2).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -696,6 +722,9 @@ def test_the_third_moment_of_the_normal_is_no_obstacle():
         ([identity, square], [0.5, 0.2], (0, 1)),
         ([identity, np.log], [1, 0.5], HALF),  # against Jensen's inequality
         (identity, 2, (0, 1)),
+        (identity, 1, (0, 1)),
+        (identity, 7, (3, 7)),
+        (lambda x: -x, -3, (3, 7)),
         (identity, -1, HALF),
     ],
 )
@@ -714,6 +743,8 @@ def test_densities_that_cannot_be(features, targets, interval):
     ("arguments", "message"),
     [
         ({"features": [3]}, "features must be callables"),
+        ({"features": 3}, "features must be callables"),
+        ({"features": math.sqrt}, r"features\[0\] fails for an array.*np\.sqrt"),
         ({"features": lambda x: x[:2]}, r"features\[0\] maps shape"),
         ({"features": np.log, "interval": (-1, 1)}, r"features\[0\] is not a number"),
         ({"targets": [1, 2]}, r"targets has shape \(2,\)"),
@@ -722,6 +753,11 @@ def test_densities_that_cannot_be(features, targets, interval):
         ({"interval": (2, 1)}, "interval is"),
         ({"interval": (0, np.nan)}, "interval is"),
         ({"interval": (0, 1, 2)}, "interval is"),
+        ({"interval": 5}, "interval is 5"),
+        ({"interval": (0,)}, r"interval is \(0,\)"),
+        ({"interval": ("a", "b")}, "interval is"),
+        ({"breaks": None}, "breaks None"),
+        ({"breaks": 0.5}, "breaks 0.5"),
         ({"breaks": (1.5,)}, "breaks .* between a and b"),
         ({"breaks": (0.5, 0.5)}, "different numbers"),
         ({"rtol": 0}, "rtol is 0"),

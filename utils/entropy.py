@@ -14,6 +14,7 @@ Optimization, section 9.5 (damped Newton) and example 5.6 (the dual).
 import dataclasses
 import itertools
 import math
+import warnings
 
 import numpy as np
 from scipy.optimize import linprog
@@ -27,6 +28,9 @@ LARGEST = 460.0  # exp(1.5 * 460) is not far below the largest number
 SINGULAR = 1e-13
 # Distances from a face of the hull, relative to their mean, that count as zero.
 ON_FACE = 1e-9
+# More nodes than this a density does not get; nor, then, a smaller error.
+MOST_NODES = 100_000
+UNRESOLVED = 1e-4  # nats
 
 
 class InfeasibleError(ValueError):
@@ -91,8 +95,9 @@ class MaxEntropy:
             raise ValueError(f"f has shape {f.shape}, but must be ({n},) or ({n}, k).")
         return self.probabilities @ f
 
-    def sample(self, size, rng):
-        """Draw indices of support points with a `numpy.random.Generator`."""
+    def sample(self, size, seed=None):
+        """Draw indices of support points; `seed` may be a `numpy.random.Generator`."""
+        rng = np.random.default_rng(seed)
         return rng.choice(len(self.probabilities), size, p=self.probabilities)
 
     def __str__(self):
@@ -120,7 +125,8 @@ class MaxEntropyDensity:
         wider truncation changed of the entropy, and of the density (the integral of
         the absolute change); and 100 times the mass about the outermost nodes.
     nodes, weights, probabilities : ndarray, shape (n,)
-        Of the quadrature; ``probabilities = weights * pdf(nodes)``.
+        Of the quadrature; ``probabilities = weights * pdf(nodes)``. With p for these,
+        ``np.interp(rng.random(n), np.cumsum(p) - p / 2, nodes)`` draws n points.
     features : tuple of callable
     support : tuple of float
         The interval asked for.
@@ -145,7 +151,7 @@ class MaxEntropyDensity:
         """Density at `x`, a number or an array; zero outside the support."""
         x = np.asarray(x, dtype=float)
         inside = (self.support[0] <= x) & (x <= self.support[1])
-        density = np.zeros(x.shape)
+        density = np.where(np.isnan(x), x, 0.0)
         with np.errstate(all="ignore"):  # features may be infinite at the ends
             exponents = self.multipliers @ _values(self.features, x[inside])
             density[inside] = np.exp(exponents - self.log_partition)
@@ -507,6 +513,12 @@ def max_entropy_density(features, targets, interval, *, breaks=(), rtol=1e-10):
     ValueError, RuntimeError
         As in `max_entropy`; also if a feature is not a number inside the interval.
 
+    Warns
+    -----
+    UserWarning
+        If 100,000 nodes are too few, and leave an `error` above 1e-4 nats: the entropy
+        may then be off by more than that.
+
     Notes
     -----
     `max_entropy` on the nodes of a trapezoidal rule in a variable u, whose weights are
@@ -521,7 +533,8 @@ def max_entropy_density(features, targets, interval, *, breaks=(), rtol=1e-10):
     >>> print(exponential.multipliers.round(9), round(exponential.entropy, 9))
     [-0.5] 1.693147181
     """
-    features = (features,) if callable(features) else tuple(features)
+    one = callable(features) or not np.iterable(features)
+    features = (features,) if one else tuple(features)
     if not all(map(callable, features)):
         raise ValueError(f"features must be callables, got {features!r:.80}.")
     cuts = _check_interval(interval, breaks)
@@ -536,6 +549,12 @@ def max_entropy_density(features, targets, interval, *, breaks=(), rtol=1e-10):
     def solve(step, near, far):
         nodes, weights, values = tabulate(step, near, far)
         found = max_entropy(values.T, targets, base_measure=weights, rtol=rtol)
+        if np.isinf(found.multipliers).any():  # a limit on points, not a density
+            raise InfeasibleError(
+                f"targets[0] is {np.ravel(targets)[0]:.9g}, at an end of the range of "
+                "its feature: choose one inside.",
+                -np.sign(found.multipliers),
+            )
         return MaxEntropyDensity(
             multipliers=found.multipliers,
             log_partition=found.log_partition,
@@ -560,8 +579,15 @@ def max_entropy_density(features, targets, interval, *, breaks=(), rtol=1e-10):
         change = max(abs(fine.entropy - coarse.entropy), moved.sum())
         # Next to an end other than zero, rounding leaves a gap that has no nodes.
         beyond = 100 * max(fine.probabilities[0], fine.probabilities[-1]) / step
-        if change < max(1e-9, beyond) or len(fine.nodes) > 100_000:
-            return dataclasses.replace(fine, error=float(max(change, beyond, rtol)))
+        if change < max(1e-9, beyond) or len(fine.nodes) > MOST_NODES:
+            break
+    if change > UNRESOLVED:
+        warnings.warn(
+            f"{len(fine.nodes):,} nodes are too few: half as many change the density "
+            f"or its entropy by {change:.0e}. Name where its mass is in `breaks`.",
+            stacklevel=2,
+        )
+    return dataclasses.replace(fine, error=float(max(change, beyond, rtol)))
 
 
 def _first(solve, separates):
@@ -648,7 +674,13 @@ def _values(features, x):
     """Return the values of features at an array x, shape (m, *x.shape)."""
     values = np.empty((len(features), *x.shape))
     for j, feature in enumerate(features):
-        value = np.asarray(feature(x))
+        try:
+            value = np.asarray(feature(x), dtype=float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"features[{j}] fails for an array x: {error}. It must take one, as "
+                "np.sqrt does, and math.sqrt does not."
+            ) from error
         if value.shape not in ((), x.shape):
             raise ValueError(
                 f"features[{j}] maps shape {x.shape} to shape {value.shape}, but must "
@@ -663,11 +695,15 @@ def _values(features, x):
 
 def _check_interval(interval, breaks):
     """Return the ends and the breaks between them, in order."""
-    cuts = [float(x) for x in (interval[0], *sorted(breaks), interval[1])]
-    if len(interval) != 2 or not all(a < b for a, b in itertools.pairwise(cuts)):
+    try:
+        a, b = interval
+        cuts = [float(x) for x in (a, *sorted(breaks), b)]
+    except (TypeError, ValueError):
+        cuts = [math.nan] * 2
+    if not all(a < b for a, b in itertools.pairwise(cuts)):
         raise ValueError(
             f"interval is {interval!r} and breaks {breaks!r}, but must be (a, b), a "
-            "below b, and different numbers between a and b."
+            "below b, and a sequence of different numbers between a and b."
         )
     # Half-lines alone have a map; without a break, the whole line is cut at zero.
     return [cuts[0], 0.0, cuts[1]] if cuts == [-math.inf, math.inf] else cuts
