@@ -78,9 +78,27 @@ def test_value_of_expressions_callables_and_samples():
     assert Functional(Y**2, UNIT).value(np.exp) == pytest.approx((math.e**2 - 1) / 2)
     fall = Functional(sympy.sqrt((1 + P**2) / Y), UNIT)  # infinite at x = 0
     assert fall.value(x) == pytest.approx(math.sqrt(8), rel=1e-9)
+
     grids = [np.linspace(0, 1, n) for n in (41, 81, 161)]
     errors = [abs(LENGTH.value(g**2, g) - exact) for g in grids]
     np.testing.assert_allclose(orders(errors), 2, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("function", "values"),
+    [
+        (x**2, np.square),
+        (np.square, np.square),
+        (0.25, lambda t: 0.25 + 0 * t),
+        (sympy.Rational(1, 4), lambda t: 0.25 + 0 * t),
+    ],
+)
+def test_on_a_grid_a_function_is_its_samples(function, values):
+    grid = np.linspace(0, 1, 11)
+    samples = values(grid)
+    assert LENGTH.value(function, grid) == LENGTH.value(samples, grid)
+    found = minimize(LENGTH, (0, 1), n=11, start=function, keep_path=True)
+    np.testing.assert_array_equal(found.path[0][1:-1], samples[1:-1])
 
 
 @pytest.mark.parametrize("lagrangian", LAGRANGIANS, ids=str)
@@ -449,7 +467,9 @@ def test_time_and_memory_are_linear():
     ("lagrangian", "interval", "message"),
     [
         (P**2 * sympy.Symbol("mass"), UNIT, "has mass in it"),
-        (P**2 + sympy.Symbol("x"), UNIT, "of utils.functionals"),
+        (P**2 + sympy.Symbol("x"), UNIT, "of utils.functionals, .* imported"),
+        (None, UNIT, "lagrangian is None, but must be an expression"),
+        (np.sin, UNIT, "lagrangian is .*, but must be an expression"),
         (P**2 * sympy.Function("z")(x), UNIT, r"has z\(x\) in it"),
         (y(0) * P**2, UNIT, r"has y\(0\) in it"),
         (P * P.diff(x), UNIT, "higher derivative"),
@@ -474,7 +494,13 @@ def test_bad_functionals(lagrangian, interval, message):
         (lambda: LENGTH.value(sympy.Symbol("t")), "expression in the x"),
         (lambda: LENGTH.directional(x, Y), "direction is"),
         (lambda: Functional(sympy.log(Y), UNIT).value(-x), "leaves the domain"),
+        (lambda: LENGTH.euler_lagrange(np.sin), "expression is .* in the x"),
         (lambda: LENGTH.value([1, 2], [0, 0.5, 1]), "one value at each"),
+        (lambda: LENGTH.value(Y, [0, 0.5, 1]), "function is y.* in the x"),
+        (lambda: LENGTH.value(math.sin, [0, 0.5, 1]), "function has no .* np.sin"),
+        (lambda: LENGTH.value([1, math.nan, 2], [0, 0.5, 1]), "function must be fin"),
+        (lambda: LENGTH.gradient([1, math.nan, 2], [0, 0.5, 1]), "samples must be fin"),
+        (lambda: LENGTH.hessian([1, math.inf, 2], [0, 0.5, 1]), "samples must be fin"),
         (lambda: LENGTH.gradient([1, 2], [0, 1]), "3 points or more"),
         (lambda: LENGTH.gradient([1, 2, 3], [0, 0, 1]), "must increase"),
         (lambda: LENGTH.gradient([1, 2, 3], [0, 0.5, 2]), "spans 0 to 2"),
@@ -503,16 +529,19 @@ ONE, TWO = moments(UNIT, [1])[0], moments(UNIT, [2])[0]
         ({"grid": [0, 1]}, "3 points or more"),
         ({"grid": [0, 0.6, 0.5, 1]}, "must increase"),
         ({"grid": [0, 0.5, 0.9]}, "spans 0 to 0.9"),
-        ({"start": np.ones(7)}, "start must be 201"),
-        ({"start": lambda t: t + math.inf}, "start must be 201"),
-        ({"rtol": 0.0}, "rtol"),
-        ({"max_iter": 0}, "max_iter"),
+        ({"start": np.ones(7)}, "start has shape .* of the 201 points"),
+        ({"start": lambda t: t + math.inf}, "start must be finite"),
+        ({"start": "line"}, "start has no values"),
+        ({"rtol": 0.0}, "rtol is 0.0"),
+        ({"rtol": "a"}, "rtol is 'a'"),
+        ({"max_iter": 0}, "max_iter is 0"),
+        ({"max_iter": 2.5}, "max_iter is 2.5"),
         ({"constraints": ONE}, "sequence of pairs"),
         ({"constraints": [(ENERGY, math.inf)]}, "sequence of pairs"),
         ({"constraints": [(P**2, 1)]}, "sequence of pairs"),
         ({"constraints": [(action(2), 1)]}, "functional's interval"),
         ({"constraints": [ONE, TWO]}, "repeat or contradict"),
-        ({"functional": P**2}, "for a Functional"),
+        ({"functional": P**2}, "functional is .* must be a Functional"),
         ({"functional": Functional(x * P + Y**2, UNIT)}, "singular Lagrangian"),
         ({"functional": Functional(x * Y, UNIT)}, "singular Lagrangian"),
         (
@@ -528,6 +557,12 @@ ONE, TWO = moments(UNIT, [1])[0], moments(UNIT, [2])[0]
 def test_bad_problems(arguments, message):
     with pytest.raises(ValueError, match=message):
         minimize(**{"functional": ENERGY, "boundary": (0, 1), **arguments})
+
+
+def test_numpys_integers_count_and_an_extremum_has_one_line():
+    found = minimize(LENGTH, (0, 1), n=np.int64(11), max_iter=np.int64(9))
+    assert str(found).startswith("minimum 1.41421 ± ")
+    assert "at 11 points" in str(found) and "\n" not in str(found)
 
 
 def test_no_convergence_is_reported():

@@ -13,6 +13,7 @@ Nocedal and Wright (2006), Numerical Optimization, sections 3.4, 16.1 and 18.3.
 
 import dataclasses
 import math
+from numbers import Integral, Real
 
 import numpy as np
 import sympy
@@ -63,7 +64,12 @@ class Functional:
     """
 
     def __init__(self, lagrangian, interval):
-        self.lagrangian = sympy.sympify(lagrangian).doit()
+        expression = _sympify(lagrangian)
+        _require(
+            expression is not None,
+            f"lagrangian is {lagrangian!r:.80}, but must be an expression.",
+        )
+        self.lagrangian = expression.doit()
         self.interval = _check_interval(interval)
         self._plain = _check_lagrangian(self.lagrangian)
         self._first = by_y, by_slope = self._plain.diff(Y), self._plain.diff(SLOPE)
@@ -89,12 +95,15 @@ class Functional:
         function : SymPy expression in `x`, callable, or array-like of shape (n,)
             The function y; an array holds its values on the grid.
         grid : array-like, shape (n,), optional
-            Increasing, from a to b.
+            Increasing, from a to b. Needed for an array; there, an expression or a
+            callable is sampled.
         derivative : callable, optional
-            The derivative of a callable; needed if there is a y' in L.
+            The derivative of a callable; needed without a grid, if there is a y' in L.
         """
         if grid is not None:
-            return float(_discretize(self, *self._check_samples(function, grid))[0])
+            grid = _check_grid(grid, self.interval)
+            samples = _sample("function", function, grid)
+            return float(_discretize(self, samples, grid)[0])
         if not callable(function):
             function = _check_expression("function", function)
             return _quadrature(self._insert(self._plain, function), self.interval)
@@ -167,13 +176,8 @@ class Functional:
         return sympy.lambdify(x, plain.xreplace(values), "numpy")
 
     def _check_samples(self, samples, grid):
-        grid, samples = _check_grid(grid, self.interval), np.asarray(samples, float)
-        _require(
-            samples.shape == grid.shape,
-            f"samples have shape {samples.shape}, but must be one value at each of the "
-            f"{len(grid)} points of the grid.",
-        )
-        return samples, grid
+        grid = _check_grid(grid, self.interval)
+        return _sample("samples", samples, grid), grid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +219,12 @@ class Extremum:
     kind: str
     path: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
+    def __str__(self):
+        return (
+            f"{self.kind} {self.value:.6g} ± {self.error:.0e} at {len(self.x):,} "
+            f"points, residual {self.residual:.0e} after {self.iterations} Newton steps"
+        )
+
 
 def minimize(
     functional,
@@ -246,7 +256,7 @@ def minimize(
     grid : None, "graded" or array-like of shape (n,)
         None is uniform; "graded" has Chebyshev's points, dense at both ends, for
         solutions that are steep there; an array increases from a to b.
-    start : callable or array-like, shape (n,), optional
+    start : SymPy expression in `x`, callable, or array-like of shape (n,), optional
         Where to start; the ends are set to `boundary`. Default: the straight line, or
         for free ends a constant, moved if L or the constraints make that necessary.
     descend : bool
@@ -294,8 +304,12 @@ def minimize(
     functionals, targets = _check_constraints(functional, constraints)
     ends = _check_boundary(boundary)
     _require(
-        rtol > 0 and max_iter >= 1,
-        f"rtol and max_iter are {rtol!r} and {max_iter!r}, but must be positive.",
+        isinstance(rtol, Real) and rtol > 0,
+        f"rtol is {rtol!r}, but must be a positive number.",
+    )
+    _require(
+        isinstance(max_iter, Integral) and max_iter >= 1,
+        f"max_iter is {max_iter!r}, but must be a positive integer.",
     )
     grid = _make_grid(functional.interval, n, grid)
     problem = _Problem(functionals, targets, grid, ends)
@@ -666,7 +680,7 @@ def _make_grid(interval, n, grid):
         f"grid is {grid!r}, but must be None, 'graded' or an array.",
     )
     _require(
-        isinstance(n, int) and n >= 3,
+        isinstance(n, Integral) and n >= 3,
         f"n is {n!r}, but must be an integer of 3 points or more.",
     )
     shares = np.linspace(0, 1, n)
@@ -681,12 +695,7 @@ def _make_start(start, ends, problem):
     if start is None:
         samples = _find_start(ends, problem)
     else:
-        samples = np.array(start(grid) if callable(start) else start, dtype=float)
-        _require(
-            samples.shape in ((), grid.shape) and np.isfinite(samples).all(),
-            f"start must be {len(grid)} finite values, one at each point.",
-        )
-        samples = samples + np.zeros(len(grid))
+        samples = _sample("start", start, grid)
         for i, end in zip((0, -1), ends, strict=True):
             samples[i] = samples[i] if end is None else end
     _require(
@@ -732,10 +741,6 @@ def _require(condition, message):
 
 def _check_lagrangian(lagrangian):
     """Return the Lagrangian in terms of x, Y and SLOPE."""
-    _require(
-        isinstance(lagrangian, sympy.Expr),
-        f"lagrangian is {lagrangian!r}, but must be an expression.",
-    )
     derivatives = lagrangian.atoms(sympy.Derivative)
     _require(
         all(derivative.derivative_count == 1 for derivative in derivatives),
@@ -748,20 +753,50 @@ def _check_lagrangian(lagrangian):
     _require(
         not strange,
         f"lagrangian is {lagrangian}, which has {names} in it, but may have numbers, "
-        "and the x, y(x) and y(x).diff(x) of utils.functionals alone.",
+        "x, y(x) and y(x).diff(x) alone: with the x and y of utils.functionals, which "
+        "are to be imported.",
     )
     return plain
 
 
-def _check_expression(name, expression):
-    expression = sympy.sympify(expression)
-    good = isinstance(expression, sympy.Expr) and expression.free_symbols <= {x}
+def _sympify(value):
+    """Return a value as a SymPy expression, or None if it is none."""
+    try:
+        expression = sympy.sympify(value)
+    except sympy.SympifyError:
+        return None
+    return expression if isinstance(expression, sympy.Expr) else None
+
+
+def _check_expression(name, value):
+    expression = _sympify(value)
+    good = expression is not None and expression.free_symbols <= {x}
     _require(
         good and not expression.has(AppliedUndef),
-        f"{name} is {expression!r:.80}, but must be an expression in the x of "
+        f"{name} is {value!r:.80}, but must be an expression in the x of "
         "utils.functionals; samples need their grid.",
     )
     return expression
+
+
+def _sample(name, function, grid):
+    """Return the values of a function on a grid, shape (n,): a new array."""
+    if isinstance(function, sympy.Basic):
+        function = sympy.lambdify(x, _check_expression(name, function), "numpy")
+    try:
+        values = np.array(function(grid) if callable(function) else function, float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} has no values on the grid: {error}. It must be an expression, an "
+            "array, or a callable that takes an array, as np.sin does, not math.sin."
+        ) from error
+    _require(
+        values.shape in ((), grid.shape),
+        f"{name} has shape {values.shape}, but must be one value at each of the "
+        f"{len(grid)} points of the grid.",
+    )
+    _require(np.isfinite(values).all(), f"{name} must be finite on the grid.")
+    return values if values.ndim else np.full(grid.shape, values)
 
 
 def _check_interval(interval):
@@ -805,6 +840,10 @@ def _check_boundary(boundary):
 
 def _check_constraints(functional, constraints):
     """Return [F, G_1, ..., G_m] and the values of the G_j, shape (m,)."""
+    _require(
+        isinstance(functional, Functional),
+        f"functional is {functional!r:.80}, but must be a Functional.",
+    )
     try:
         pairs = [(g, float(value)) for g, value in constraints]
     except (TypeError, ValueError):
@@ -812,10 +851,9 @@ def _check_constraints(functional, constraints):
     functionals = [functional, *(g for g, _ in pairs)]
     targets = np.array([value for _, value in pairs])
     _require(
-        all(isinstance(f, Functional) for f in functionals)
-        and np.isfinite(targets).all(),
-        f"constraints are {constraints!r:.80} for {functional!r:.80}, but must be a "
-        "sequence of pairs (Functional, finite value) for a Functional.",
+        all(isinstance(g, Functional) for g, _ in pairs) and np.isfinite(targets).all(),
+        f"constraints are {constraints!r:.80}, but must be a sequence of pairs "
+        "(Functional, finite value).",
     )
     _require(
         all(f.interval == functional.interval for f in functionals),
