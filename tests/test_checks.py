@@ -62,11 +62,18 @@ def test_every_element_of_an_array_must_be_able_to_fail():
 
 
 def test_zero_needs_a_stated_resolution():
-    with pytest.raises(CheckError, match="state the resolution"):
+    with pytest.raises(CheckError, match=r"zero\n.*state the resolution"):
         check("4.7", "zero", 0.0, 0.0)
     check("4.7", "zero", 1e-12, 0.0, atol=1e-9, resolution=1e-6)
     with pytest.raises(CheckError, match="off by 1e-12"):
         check("4.7", "zero", 0.0, 0.0, atol=1e-9, resolution=1e-12)
+
+
+@pytest.mark.parametrize("resolution", [np.nan, np.inf, 0.0, -1.0])
+@pytest.mark.parametrize("error", [None, 1e-3])
+def test_a_resolution_is_a_positive_number(resolution, error):
+    with pytest.raises(ValueError, match=r"resolution of \(4.7\) is .* positive"):
+        check("4.7", "x", 1.0, 1.0, standard_error=error, resolution=resolution)
 
 
 def test_one_wrong_element_is_found():
@@ -111,6 +118,7 @@ def test_symbolic_sides():
     ("arguments", "message"),
     [
         (("seven", "x", 1.0, 1.0), "'4.7'"),
+        ((4.7, "x", 1.0, 1.0), "number is 4.7, but must be a string"),
         (("4.7", "", 1.0, 1.0), "statement"),
         (("4.7", "x", [1.0, 2.0], [1.0]), "one shape"),
         (("4.7", "x", [1.0, 2.0], 1.5), "one shape"),

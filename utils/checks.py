@@ -78,15 +78,17 @@ def check(
         standard errors exceed it: such a check could not fail.
     ValueError
         If the number is not of the form "4.7", the statement is empty, the two
-        sides are one object, their shapes differ, or a value is not finite.
+        sides are one object, their shapes differ, a value is not finite, or the
+        resolution not positive.
 
     Examples
     --------
     >>> check("1.1", "the exponential series", sum([1, 1, 1 / 2, 1 / 6]), 8 / 3)
     ✓ (1.1) the exponential series: |Δ| = 0.0e+00
     """
-    if not re.fullmatch(r"\d+\.\d+[a-z]?", str(number)):
-        raise ValueError(f"number is {number!r}, but must look like '4.7'.")
+    # As a float, 4.10 would be 4.1.
+    if not (isinstance(number, str) and re.fullmatch(r"\d+\.\d+[a-z]?", number)):
+        raise ValueError(f"number is {number!r}, but must be a string like '4.7'.")
     if not statement:
         raise ValueError(f"statement of ({number}) is empty: say what is checked.")
     if left is right and not np.isscalar(left):
@@ -175,7 +177,7 @@ def _compare_numbers(number, statement, left, right, rtol, atol, resolution):
         worst = np.argmax(gap - tolerance)
         allowed = f"|Δ| = {gap.flat[worst]:.3e}, allowed {tolerance.flat[worst]:.3e}"
         _fail(number, statement, left, right, allowed)
-    shift = _resolution(number, left, resolution)
+    shift = _resolution(number, statement, left, resolution)
     for sign in (1, -1):
         if np.any(np.abs(left + sign * shift - right) <= tolerance):
             _cannot_fail(
@@ -201,7 +203,7 @@ def _compare_monte_carlo(number, statement, left, right, error, resolution):
             f"|Δ| = {gap.flat[worst]:.3e}, one standard error {error.flat[worst]:.3e}"
         )
         _fail(number, statement, left, right, distance)
-    shift = _resolution(number, left, resolution)
+    shift = _resolution(number, statement, left, resolution)
     if np.any(STANDARD_ERRORS * error >= shift):
         _cannot_fail(
             number,
@@ -232,13 +234,20 @@ def _as_arrays(number, left, right):
     return left, right
 
 
-def _resolution(number, left, resolution):
+def _resolution(number, statement, left, resolution):
     if resolution is not None:
+        if not 0 < resolution < np.inf:
+            raise ValueError(
+                f"resolution of ({number}) is {resolution}, but must be positive and "
+                "finite."
+            )
         return np.full(left.shape, float(resolution))
     largest = np.abs(left).max()
     if largest == 0:
         _cannot_fail(
-            number, "", "1 % of zero is zero: state the resolution= it must notice"
+            number,
+            statement,
+            "1 % of zero is zero: state the resolution= it must notice",
         )
     return 0.01 * np.where(left == 0, largest, np.abs(left))
 
