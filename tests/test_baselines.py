@@ -17,6 +17,7 @@ import pytest
 from scipy import stats
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
 
 DIMS = 12
 
@@ -199,6 +200,37 @@ def test_they_are_scikit_learn_estimators(images, pca):
         copy = clone(model)
         assert copy.get_params() == model.get_params()
         assert model.fit(images).score(images) == copy.fit(images).score(images)
+
+
+def test_a_clone_fits_a_decomposition_of_its_own(images, pca):
+    model = ShrunkGaussian(0.1, pca=pca).fit(images)
+    copy = clone(model).fit(images)
+    assert copy.score(images) == model.score(images)
+    assert not hasattr(copy.pca, "components_"), "a setting, which fit leaves alone"
+    search = GridSearchCV(model, {"shrinkage": [0.1, 0.2]}, cv=2).fit(images)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_the_order_of_candidates_does_not_matter(images, held_out, pca):
+    candidates = [1e-2, 1e-9, 0.5]
+    scores = [ShrunkGaussian(s, pca).fit(images).score(held_out) for s in candidates]
+    assert np.argmax(scores) == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = ShrunkGaussian(candidates, pca).fit(images, validation=held_out)
+    assert model.chosen_ == 1e-2
+
+
+@pytest.mark.parametrize("other", [None, np.zeros((5, 3, 2, 3), "uint8")])
+def test_images_of_another_shape_than_the_decompositions(other, pca):
+    with pytest.raises(ValueError, match="but pca is fitted to images of shape"):
+        IndependentGaussian(pca).fit(other)
+
+
+def test_scores_are_of_finite_images(images, pca):
+    model = IndependentGaussian(pca).fit(images)
+    with pytest.raises(ValueError, match="must be finite"):
+        model.score_samples(np.full((2, *pca.image_shape_), np.nan))
 
 
 @pytest.mark.parametrize(

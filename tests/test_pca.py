@@ -221,9 +221,11 @@ def test_components_without_variance_are_not_whitened(images):
     assert np.isfinite(BlockPCA(whiten=True, dequantize=True).fit(few).log_det_)
 
 
-def test_other_shapes_than_those_of_fit_are_refused(images):
+def test_other_images_than_those_of_fit_are_refused(images):
     pca = BlockPCA(5).fit(images)
     with pytest.raises(ValueError, match=r"must be \(N, 4, 5, 3\)"):
         pca.transform(images.reshape(200, -1))
+    with pytest.raises(ValueError, match="must be finite"):
+        pca.transform(np.full((2, 4, 5, 3), np.nan))
     with pytest.raises(ValueError, match=r"must be \(N, 5\)"):
         pca.inverse_transform(np.zeros((2, 60)))

@@ -12,7 +12,7 @@ from numbers import Integral, Real
 from utils.pca import DEQUANTIZATION_VARIANCE, BlockPCA
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import BaseEstimator, DensityMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -33,7 +33,8 @@ class _Gaussian(DensityMixin, BaseEstimator):
         Parameters
         ----------
         images : array, shape (N, *image_shape)
-            Training images, bytes or floats; not looked at if `pca` is fitted.
+            Training images, bytes or floats; if `pca` is fitted, only their shape is
+            looked at.
         y : None
             Ignored.
         validation : array, shape (M, *image_shape), optional
@@ -70,10 +71,11 @@ class _Gaussian(DensityMixin, BaseEstimator):
         squares = np.sum(parts, axis=0) / len(validation)
         self.validation_scores_ = np.array([_score(squares, v) for v in candidates])
         best = int(self.validation_scores_.argmax())
-        if best in (0, len(values) - 1):
+        low, high = min(values), max(values)
+        if values[best] in (low, high):
             warnings.warn(
                 f"the best of the candidates, {values[best]:.3g}, is at an end of "
-                f"them, from {values[0]:.3g} to {values[-1]:.3g}: try others beyond.",
+                f"them, from {low:.3g} to {high:.3g}: try others beyond.",
                 stacklevel=3,
             )
         return best
@@ -144,16 +146,21 @@ class _Gaussian(DensityMixin, BaseEstimator):
         return [None]
 
     def _fitted_pca(self, images, least=None):
-        if self.pca is None:
-            return BlockPCA(dequantize=True).fit(images)
-        check_is_fitted(self.pca)
-        least = least or self.pca.n_features_in_
-        if self.pca.whiten or not self.pca.dequantize or self.pca.n_components_ < least:
+        pca = BlockPCA(least, dequantize=True) if self.pca is None else self.pca
+        if not hasattr(pca, "components_"):
+            pca = clone(pca).fit(images)
+        least = least or pca.n_features_in_
+        if pca.whiten or not pca.dequantize or pca.n_components_ < least:
             raise ValueError(
                 f"pca must have dequantize=True, whiten=False and at least {least:,} "
-                f"components, but is {self.pca} with {self.pca.n_components_:,}."
+                f"components, but is {pca} with {pca.n_components_:,}."
             )
-        return self.pca
+        if np.shape(images)[1:] != pca.image_shape_:
+            raise ValueError(
+                f"images has shape {np.shape(images)}, but pca is fitted to images of "
+                f"shape {pca.image_shape_}."
+            )
+        return pca
 
 
 def _score(squares, variances):
@@ -168,8 +175,9 @@ class IndependentGaussian(_Gaussian):
     ----------
     pca : BlockPCA, optional
         Fitted to the training images, with dequantize=True, whiten=False and all
-        components, so that several baselines share one decomposition; if left out,
-        `fit` makes its own.
+        components, so that several baselines share one decomposition. If left out, or
+        not fitted (as in a clone, such as scikit-learn's searches make), `fit` makes
+        its own.
 
     Attributes
     ----------
@@ -180,7 +188,8 @@ class IndependentGaussian(_Gaussian):
     Raises
     ------
     ValueError
-        By `fit`: if `pca` is of another kind, or as `BlockPCA.fit`.
+        By `fit`: if `pca` is of another kind, or of images of another shape; or as
+        `BlockPCA.fit`.
     """
 
     def __init__(self, pca=None):
@@ -205,8 +214,8 @@ class ShrunkGaussian(_Gaussian):
     Parameters
     ----------
     shrinkage : float or sequence of float
-        s, from 0 to 1; of several in ascending order, the one with the highest score
-        on validation images.
+        s, from 0 to 1; of several, the one with the highest score on validation
+        images.
     pca : BlockPCA, optional
         As for `IndependentGaussian`.
 
@@ -229,7 +238,7 @@ class ShrunkGaussian(_Gaussian):
     Warns
     -----
     UserWarning
-        By `fit`: if the best candidate is the first or the last.
+        By `fit`: if the best candidate is the smallest or the largest.
 
     Notes
     -----
@@ -264,8 +273,8 @@ class ProbabilisticPCA(_Gaussian):
     Parameters
     ----------
     n_components : int or sequence of int
-        q, latent variables, from 0 to D - 1; of several in ascending order, the one
-        with the highest score on validation images.
+        q, latent variables, from 0 to D - 1; of several, the one with the highest
+        score on validation images.
     pca : BlockPCA, optional
         As for `IndependentGaussian`.
 
@@ -285,7 +294,7 @@ class ProbabilisticPCA(_Gaussian):
     Warns
     -----
     UserWarning
-        By `fit`: if the best candidate is the first or the last.
+        By `fit`: if the best candidate is the smallest or the largest.
 
     Notes
     -----
@@ -352,8 +361,6 @@ class ComponentGaussian(_Gaussian):
             )
         if not (isinstance(self.floor, Real) and 0 < self.floor < np.inf):
             raise ValueError(f"floor is {self.floor!r}, but must be positive.")
-        if self.pca is None:
-            return BlockPCA(self.n_components, dequantize=True).fit(images)
         return super()._fitted_pca(images, self.n_components)
 
     def _components(self):

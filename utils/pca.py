@@ -53,7 +53,8 @@ class BlockPCA(TransformerMixin, BaseEstimator):
     ValueError
         By `fit`: if the images are neither bytes nor finite floats, or fewer than
         two; if `n_components` is not from 1 to D, or `block_size` is not a positive
-        integer; if a component without variance is to be whitened. By `transform` and
+        integer; if a component without variance is to be whitened. By `transform`: if
+        the images are neither bytes nor finite floats. By `transform` and
         `inverse_transform`: if shapes are not those of `fit`.
 
     Examples
@@ -105,8 +106,7 @@ class BlockPCA(TransformerMixin, BaseEstimator):
             block = _flat(images[start : start + self.block_size]) - shift
             total += block.sum(axis=0)
             products += block.T @ block
-        if not np.isfinite(products.trace()):
-            raise ValueError("images must be finite, but holds NaN or infinity.")
+        _check_finite(products.trace())
         scale = self._scale(images)
         products -= np.outer(total, total / count)
         products *= scale**2 / (count - 1)
@@ -224,6 +224,8 @@ class BlockPCA(TransformerMixin, BaseEstimator):
         scale, rng = self._scale(images), check_random_state(self.random_state)
         for start in range(0, len(images), self.block_size):
             block = _flat(images[start : start + self.block_size])
+            if images.dtype != np.uint8:
+                _check_finite(block.sum())
             if scale == 1 / 256:
                 block += rng.random_sample(block.shape) if noise else 0.5
             block *= scale
@@ -301,6 +303,11 @@ def _check_components(count, most):
 
 def _flat(block):
     return np.array(block, dtype=float).reshape(len(block), -1)
+
+
+def _check_finite(total):
+    if not np.isfinite(total):
+        raise ValueError("images must be finite, but holds NaN or infinity.")
 
 
 def _checked(images, least):
