@@ -1,3 +1,5 @@
+import types
+
 from utils import plotting
 
 import matplotlib.pyplot as plt
@@ -45,6 +47,16 @@ def test_image_grid_fills_the_last_row_and_takes_colour():
     assert np.all(picture[5:, 8:] == 1)
 
 
+def test_image_grid_takes_one_channel_and_booleans():
+    plain = canvas(plotting.image_grid(IMAGES, 3))
+    np.testing.assert_array_equal(
+        canvas(plotting.image_grid(IMAGES[..., None], 3)), plain
+    )
+    ink = IMAGES > 100
+    drawn = canvas(plotting.image_grid(ink, 3))
+    np.testing.assert_array_equal(drawn, canvas(plotting.image_grid(1.0 * ink, 3)))
+
+
 def test_the_manifold_runs_upwards():
     images = np.arange(6)[:, None, None] * np.ones((6, 2, 2)) / 6
     ax = plotting.latent_manifold(images, [-1.0, 0.0, 1.0], [-2.0, 2.0])
@@ -87,6 +99,12 @@ def test_curves_pair_training_with_validation():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "nats per image")
 
 
+def test_curves_are_of_any_number_and_of_a_history_itself():
+    metrics = {f"m{i}": [1.0, 2.0] for i in range(9)}
+    ax = plotting.training_curves(types.SimpleNamespace(history=metrics))
+    assert [line.get_label() for line in ax.lines] == list(metrics)
+
+
 def test_densities_label_their_curves():
     ax = plotting.densities([0, 1], {"p": [1, 2], "q": [2, 1]}, xlabel="z")
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["p", "q"]
@@ -95,6 +113,7 @@ def test_densities_label_their_curves():
     assert len(styles) == 2
 
 
+ONE = [[0, 0]], np.eye(2)[None]
 DRAWINGS = [
     lambda **options: plotting.image_grid(IMAGES, **options),
     lambda **options: plotting.latent_scatter(np.zeros((2, 2)), [0, 1], **options),
@@ -135,6 +154,18 @@ def test_figures_go_into_the_axes_they_are_given(draw):
         (lambda: plotting.latent_scatter(np.zeros((2, 2)), [0]), "labels"),
         (lambda: plotting.latent_manifold(IMAGES, [0, 1], [0, 1]), "needs 4"),
         (lambda: plotting.gaussian_ellipses([[0, 0]], np.eye(2)), r"\(K, 2, 2\)"),
+        (lambda: plotting.image_grid(IMAGES * 1.0), r"to 200.* floats in \[0, 1\]"),
+        (lambda: plotting.image_grid(IMAGES / 255 - 1), r"runs from -1.* in \[0, 1\]"),
+        (lambda: plotting.image_grid(IMAGES.astype(int)), "int64, but must be bytes"),
+        (lambda: plotting.image_grid(IMAGES * np.nan), "runs from nan"),
+        (lambda: plotting.image_grid(IMAGES, 0), "num_columns is 0"),
+        (lambda: plotting.image_grid(IMAGES, -2), "num_columns is -2"),
+        (lambda: plotting.gaussian_ellipses(*ONE, [0.0]), "weights are .* all zero"),
+        (lambda: plotting.gaussian_ellipses(*ONE, [-1.0]), "none negative"),
+        (
+            lambda: plotting.gaussian_ellipses([[0, 0]], -np.eye(2)[None]),
+            "covariances must be positive definite",
+        ),
     ],
 )
 def test_bad_input(call, message):

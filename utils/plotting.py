@@ -1,9 +1,11 @@
 """One style for all lessons, and the pictures that several of them draw.
 
-Every function takes arrays and an optional ``ax``, and returns labelled axes.
+The pictures take arrays and an optional ``ax``, and return the axes.
 """
 
 import io
+import itertools
+from numbers import Integral
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -62,7 +64,7 @@ def image_grid(images, num_columns=10, *, title="", row_labels=(), ax=None):
 
     Parameters
     ----------
-    images : array, shape (N, height, width) or (N, height, width, 3)
+    images : array, shape (N, height, width) or (N, height, width, 1 or 3)
         Bytes 0 to 255, or floats in [0, 1]; colours are shown in 24 levels each.
     num_columns : int
         Images in a row.
@@ -80,6 +82,8 @@ def image_grid(images, num_columns=10, *, title="", row_labels=(), ax=None):
     ValueError
         If `images` has another shape, or no image, or `row_labels` is not one a row.
     """
+    if not isinstance(num_columns, Integral) or num_columns < 1:
+        raise ValueError(f"num_columns is {num_columns!r}, but must be 1 or more.")
     images = _as_images(images)
     rows = -(-len(images) // num_columns)
     if len(row_labels) not in (0, rows):
@@ -174,7 +178,7 @@ def latent_manifold(images, z1, z2, *, title="", ax=None):
     Raises
     ------
     ValueError
-        If there are not ``len(z1) * len(z2)`` images.
+        If there are not ``len(z1) * len(z2)`` images, or as in `image_grid`.
     """
     images = _as_images(images)
     if len(images) != len(z1) * len(z2):
@@ -199,9 +203,8 @@ def training_curves(history, *, ylabel="nats per image", title="", ax=None):
 
     Parameters
     ----------
-    history : dict of str to sequence of float
-        As in ``model.fit(...).history``; ``val_loss`` is drawn in the colour of
-        ``loss``, dashed.
+    history : dict of str to sequence of float, or what ``model.fit`` returned
+        ``val_loss`` is drawn in the colour of ``loss``, dashed.
     ylabel, title : str
     ax : matplotlib.axes.Axes, optional
 
@@ -210,9 +213,10 @@ def training_curves(history, *, ylabel="nats per image", title="", ax=None):
     matplotlib.axes.Axes
     """
     ax = plt.subplots()[1] if ax is None else ax
+    history = getattr(history, "history", history)
     names = [name for name in history if not name.startswith("val_")]
     names.sort(key=lambda name: name != "loss")  # the loss first
-    for name, color in zip(names, COLORS, strict=False):
+    for name, color in zip(names, itertools.cycle(COLORS), strict=False):
         for key, line in ((name, "-"), (f"val_{name}", "--")):
             if key in history:
                 epochs = np.arange(1, len(history[key]) + 1)
@@ -269,7 +273,8 @@ def gaussian_ellipses(means, covariances, weights=None, *, title="", ax=None):
     Raises
     ------
     ValueError
-        If the shapes do not fit together.
+        If the shapes do not fit together, a covariance is not positive definite, or
+        a weight is negative, or all are zero.
     """
     means, covariances = np.asarray(means), np.asarray(covariances)
     weights = np.ones(len(means)) if weights is None else np.asarray(weights)
@@ -280,10 +285,18 @@ def gaussian_ellipses(means, covariances, weights=None, *, title="", ax=None):
             "means, covariances and weights must have shapes (K, 2), (K, 2, 2) and "
             f"(K,), but have {means.shape}, {covariances.shape} and {weights.shape}."
         )
+    if not (np.all(weights >= 0) and 0 < weights.max(initial=0) < np.inf):
+        raise ValueError(
+            f"weights are {weights}, but must be finite, none negative, not all zero."
+        )
+    try:
+        roots = np.linalg.cholesky(covariances)
+    except np.linalg.LinAlgError:
+        raise ValueError("covariances must be positive definite.") from None
     ax = plt.subplots()[1] if ax is None else ax
     turn = np.linspace(0, 2 * np.pi, 101)
     circle = 2 * np.stack([np.cos(turn), np.sin(turn)])
-    for k, root in enumerate(np.linalg.cholesky(covariances)):
+    for k, root in enumerate(roots):
         color, opacity = COLORS[k % len(COLORS)], weights[k] / weights.max()
         ax.plot(*(means[k, :, None] + root @ circle), "-", color=color, alpha=opacity)
         ax.plot(*means[k], "+", color=color, alpha=opacity)
@@ -344,10 +357,19 @@ def sliders(draw, **ranges):
 
 def _as_images(images):
     images = np.asarray(images)
-    colors = images.shape[3:]
-    if images.ndim < 3 or not len(images) or colors not in ((), (3,)):
+    if images.shape[3:] == (1,):
+        images = images[..., 0]
+    if images.ndim < 3 or not images.size or images.shape[3:] not in ((), (3,)):
         raise ValueError(
             "images must have shape (N, height, width) or (N, height, width, 3) "
             f"with N at least 1, but has {images.shape}."
         )
-    return images / 255 if images.dtype == np.uint8 else images
+    if images.dtype == np.uint8:
+        return images / 255
+    low, high = images.min(), images.max()
+    if images.dtype.kind not in "fb" or not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"images runs from {low} to {high} as {images.dtype}, but must be bytes "
+            "(uint8, 0 to 255) or floats in [0, 1]: np.clip what lies beyond."
+        )
+    return images
