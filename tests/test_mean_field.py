@@ -871,6 +871,8 @@ def test_a_stream_of_blocks_approaches_the_fit():
         ({"degrees_of_freedom_prior": 2.0}, r"above n_features - 1 = 2"),
         ({"covariance_prior": np.eye(2)}, r"covariance_prior has shape \(2, 2\)"),
         ({"covariance_prior": np.eye(3) + np.eye(3, k=1)}, "must be symmetric"),
+        ({"covariance_prior": [["a"]]}, "covariance_prior must be numbers of shape"),
+        ({"mean_prior": [[1], [2, 3]]}, "mean_prior must be numbers of shape"),
         ({"covariance_prior": np.diag([1, 1, -2])}, "positive definite.*eigenvalue -2"),
         ({"covariance_prior": np.full((3, 3), np.nan)}, "covariance_prior must be fin"),
         ({"learning_decay": 1.5}, "'learning_decay'"),

@@ -536,6 +536,7 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         """Draw from the predictive density: points (n_samples, n_features), and labels.
 
         The labels, shape (n_samples,), are the components that the points came from.
+        With an integer as `random_state`, every call draws the same.
         """
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
@@ -916,7 +917,10 @@ def _prior_root(covariance):
 
 def _array(name, value, shape):
     """Return `value` as an array of finite floats of that shape."""
-    array = np.asarray(value, dtype=float)
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers of shape {shape}: {error}") from None
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, but must be {shape}.")
     if not np.isfinite(array).all():
