@@ -130,8 +130,10 @@ def test_bad_splits(splits, tmp_path):
 @pytest.mark.parametrize(
     "name, sizes, seed, problem",
     [
-        ("cifar", {"train": 2}, 0, "no stand-in for 'cifar'"),
-        ("mnist", {"all": 2}, 0, r"splits \['all'\]"),
+        ("cifar", {"train": 2}, 0, "name must be 'mnist' or 'svhn', got 'cifar'"),
+        ("mnist", {"all": 2}, 0, "sizes must map names out of .*'extra'.*'all'"),
+        ("mnist", {}, 0, "sizes must map names"),
+        ("mnist", 5, 0, "sizes must map names .* got 5"),
         ("svhn", {"train": 0}, 0, r"sizes\['train'\] must be an integer >= 1, got 0"),
         ("mnist", {"test": 2}, -1, "seed must be an integer >= 0, got -1"),
     ],

@@ -20,7 +20,9 @@ def test_the_environment_chooses_the_value_of_a_knob(monkeypatch, value, chosen)
 
 def test_another_value_is_refused_with_the_valid_ones(monkeypatch):
     monkeypatch.setenv("VI_PRESET", "fast")
-    with pytest.raises(ValueError, match=r"'fast'.*smoke, default, full"):
+    with pytest.raises(
+        ValueError, match=r"the preset \(VI_PRESET\) is 'fast'.*smoke, default, full"
+    ):
         get_preset()
 
 

@@ -12,6 +12,9 @@
 | `vae`         | building blocks of variational autoencoders (lessons 4, 5) |
 | `pca`         | principal components, block by block (lesson 5)            |
 | `baselines`   | Gaussians to measure a model of images against (lesson 5)  |
+
+What is drawn at random depends on `seed`; in the classes that keep to scikit-learn's
+rules, on `random_state`.
 """
 
 import os

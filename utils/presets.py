@@ -22,7 +22,8 @@ class Preset:
     def __post_init__(self):
         if self.name not in NAMES:
             raise ValueError(
-                f"VI_PRESET is {self.name!r}, but must be one of {', '.join(NAMES)}."
+                f"the preset (VI_PRESET) is {self.name!r}, but must be one of "
+                f"{', '.join(NAMES)}."
             )
 
     def __call__(self, *, smoke, default, full):

@@ -84,8 +84,12 @@ def make_standin(name, sizes, seed=0):
     (3, 32, 32, 3)
     """
     draw = {"mnist": _draw_digits, "svhn": _draw_numbers}.get(name)
-    if draw is None or not sizes or not set(sizes) <= set(SPLITS):
-        raise ValueError(f"no stand-in for {name!r} with the splits {list(sizes)}")
+    if draw is None:
+        raise ValueError(f"name must be 'mnist' or 'svhn', got {name!r}")
+    if not isinstance(sizes, dict) or not sizes or set(sizes) - set(SPLITS):
+        raise ValueError(
+            f"sizes must map names out of {SPLITS} to numbers of images, got {sizes!r}"
+        )
     numbers = [(f"sizes[{s!r}]", n, 1) for s, n in sizes.items()] + [("seed", seed, 0)]
     for key, value, least in numbers:
         if not isinstance(value, int | np.integer) or value < least:
