@@ -700,6 +700,7 @@ def test_draws_from_a_density():
         ([identity, square, lambda x: x**3], [0, 1, -0.001], LINE),
         ([identity, square], [1, 2.5], HALF),  # more than the exponential's 2
         (lambda x: np.exp(-x), 0.5, HALF),
+        (lambda x: x**-0.5, 3, (0, 1)),  # more than the uniform's 2
     ],
 )
 def test_without_a_maximiser_it_refuses(features, targets, interval):
