@@ -1,5 +1,3 @@
-import types
-
 from utils import plotting
 
 import matplotlib.pyplot as plt
@@ -101,7 +99,8 @@ def test_curves_pair_training_with_validation():
 
 def test_curves_are_of_any_number_and_of_a_history_itself():
     metrics = {f"m{i}": [1.0, 2.0] for i in range(9)}
-    ax = plotting.training_curves(types.SimpleNamespace(history=metrics))
+    fitted = type("History", (), {"history": metrics})
+    ax = plotting.training_curves(fitted)
     assert [line.get_label() for line in ax.lines] == list(metrics)
 
 
