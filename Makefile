@@ -103,7 +103,8 @@ chromium:
 	  echo "Installing Chromium for the tests of the site, once." && \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -qq -y chromium >/dev/null; } || \
-	  echo "Chromium was not found: the tests that read the site in it will skip."
+	  echo "Chromium was not found: the tests that read the site in it will skip." \
+	    "Root can install it (Debian: apt-get install chromium); Chrome will do, as google-chrome."
 
 # --- execution and site ---------------------------------------------------
 

@@ -35,6 +35,8 @@ MENTIONED = re.compile(
 # Nothing is linked in here. Of code, comments are.
 CLOSED = ["a", "h1", "h2", "h3", "h4", "code", "pre", "script", "style", "button"]
 SLIP = re.compile(r"\*\*A slip worth knowing[.:]\*\*\s*")
+# A sentence is over, in the text or in a displayed formula.
+ENDED = re.compile(r"[.!?]\W*(\\tag\{[^}]*\}\s*)?(\$\$)?\s*$")
 
 
 # --- reading the lessons ----------------------------------------------------
@@ -135,8 +137,11 @@ def slips(lesson):
         text = re.sub(r"^> ?", "", block[start.end() :], flags=re.M)
         if block[: start.start()].endswith("("):
             text = _until_closed(text)
-        while text.endswith(":"):  # a formula follows
-            text += "\n\n" + next(blocks, "")
+        while not ENDED.search(text):  # a formula follows, or what follows from it
+            more = next(blocks, None)
+            if more is None:
+                break
+            text += "\n\n" + more
         found.append((section, text[0].upper() + text[1:]))
     return found
 
@@ -195,6 +200,7 @@ def finish(body, link):
         ledger["class"] = "table"
     _name_targets(page, lambda label: (link(label) or "").startswith("#"))
     _describe_pictures(page)
+    _break_lines(page)
     for text in list(page.find_all(string=MENTIONED)):
         if _is_open(text):
             new = MENTIONED.sub(lambda m: _linked(m, link), html.escape(text, False))
@@ -227,6 +233,26 @@ def _describe_pictures(page):
             picture.wrap(page.new_tag("a", href=picture["src"]))  # in its full size
         if pictures:
             pictures[0]["id"] = "fig-" + strong.text.split()[1].rstrip(".")
+
+
+def _break_lines(page):
+    """Let lines break after the parts of a name in a table, not before a comma."""
+    for name in page.select("td code span.pre"):
+        for part in name.find_all(string=re.compile("_.")):
+            new = re.sub("(?<=_)(?=.)", "<wbr>", html.escape(part, False))
+            part.replace_with(BeautifulSoup(new, "html.parser"))
+    for formula in page.select("span.math"):
+        before, after = formula.previous_sibling, formula.next_sibling
+        opening = isinstance(before, str) and re.search(r"[(“]+$", before)
+        closing = isinstance(after, str) and re.match(r"[-,.;:!?)”’]+(th\b)?", after)
+        if opening or closing:
+            together = formula.wrap(page.new_tag("span", attrs={"class": "together"}))
+        if opening:
+            together.insert(0, opening.group())
+            before.replace_with(before[: opening.start()])
+        if closing:
+            together.append(closing.group())
+            after.replace_with(after[closing.end() :])
 
 
 def _is_open(text):

@@ -34,4 +34,5 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
 }
 html_copy_source = False
+html_use_index = False  # nothing is indexed but the words that search finds
 mathjax3_config = {"tex": {"tags": "none"}}

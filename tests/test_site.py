@@ -94,6 +94,16 @@ def finished(body):
             '<div class="math">x \\tag{3.4} (3.4)</div>',
             '<span id="eq-3.4"></span><div class="math">x \\tag{3.4} (3.4)</div>',
         ),
+        (
+            '(<span class="math">x</span>, (3.4))',
+            '<span class="together">(<span class="math">x</span>,</span> '
+            '(<a class="number" href="#eq-3.4">3.4</a>))',
+        ),
+        ('a <span class="math">x</span> b', 'a <span class="math">x</span> b'),
+        (
+            '<td><code><span class="pre">log_var_</span></code></td>',
+            '<td><code><span class="pre">log_<wbr/>var_</span></code></td>',
+        ),
     ],
 )
 def test_mentions_of_a_number_lead_to_where_it_is_given(body, expected):
@@ -128,6 +138,15 @@ def test_slips_are_found_in_every_form_of_their_box(text):
     ((section, slip),) = book.slips(lesson)
     assert section == "3.2"
     assert " ".join(slip.split()) == "It (so) says $x$."
+
+
+def test_a_slip_is_told_to_its_end():
+    told = ["It says,", "$$x, \\tag{3.4}$$", "so", "$$y. \\tag{3.5}$$"]
+    lesson = nbformat.v4.new_notebook()
+    text = "\n\n".join([f"**A slip worth knowing.** {told[0]}", *told[1:], "After."])
+    lesson.cells = [nbformat.v4.new_markdown_cell(text)]
+    ((_, slip),) = book.slips(lesson)
+    assert slip.split() == " ".join(told).split()
 
 
 # --- the site, as files -------------------------------------------------------
@@ -289,6 +308,59 @@ def test_it_is_as_wide_as_a_phone(visit):
     assert visit.page.evaluate(TOO_WIDE) == [0, []]
 
 
+# Boxes that scroll: how many, and of which ends it is not seen that there is more.
+UNSEEN = """async () => {
+  const article = document.querySelector("article, main");
+  const frame = () => new Promise(
+    done => requestAnimationFrame(() => setTimeout(done, 100)));
+  const folded = [...article.querySelectorAll("details")];
+  for (const one of folded) one.open = true;
+  await frame();
+  const boxes = [...article.querySelectorAll("*:not(mjx-container *)")].filter(
+    e => ["auto", "scroll"].includes(getComputedStyle(e).overflowX)
+      && e.checkVisibility() && e.scrollWidth > e.clientWidth + 4);
+  const unseen = new Set();
+  for (const [to, sides] of [["0", "right"], ["1e6", "left"], ["20", "left right"]]) {
+    for (const box of boxes) box.scrollLeft = to;
+    await frame();
+    for (const box of boxes) {
+      if (!box.matches("[tabindex='0'], :has([tabindex='0'])")) unseen.add("no focus");
+      const mask = getComputedStyle(box).maskImage;
+      const short = box.scrollWidth < box.clientWidth + 30;
+      for (const side of ["left", "right"])
+        if (!short && box.classList.contains("more-" + side) !== sides.includes(side)
+            || mask === "none") unseen.add(to + box.outerHTML.slice(0, 200));
+    }
+    for (const box of boxes) box.scrollLeft = 0;
+  }
+  for (const one of folded) one.open = false;
+  return [boxes.length, [...unseen].slice(0, 3)];
+}"""
+
+
+def test_what_scrolls_sideways_shows_that_it_does(visit):
+    visit.show(PHONE, "light")
+    boxes, unseen = visit.page.evaluate(UNSEEN)
+    assert unseen == []
+    assert boxes > 0 or visit.name == "search"
+
+
+# How far the number of an equation is from the formula, where it is least.
+GAPS = """() => Math.min(...[...document.querySelectorAll("mjx-labels mjx-mtd")].map(
+  number => number.getBoundingClientRect().left - Math.max(
+    ...[...number.closest("mjx-mtable").querySelectorAll("mjx-itable mjx-mtd")]
+      .filter(e => !e.closest("mjx-labels"))
+      .map(e => e.getBoundingClientRect().right))))"""
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_the_number_of_an_equation_is_beside_it(visit, size):
+    if visit.name not in [*LESSONS, "equations"]:
+        pytest.skip("no equations")
+    visit.show(size, "light")
+    assert 5 < visit.page.evaluate(GAPS) < 1000
+
+
 LEFT_RAW = r"""() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const raw = [];
@@ -344,6 +416,20 @@ def test_code_can_be_copied(visit):
     assert visit.page.locator("div.cell_output button.copybtn").count() == 0
 
 
+def test_a_solution_is_folded_until_it_is_asked_for(visit):
+    cells = read(visit.name).cells if visit.name in LESSONS else []
+    solutions = sum("solution" in cell.metadata.get("tags", []) for cell in cells)
+    folded = visit.page.locator("details")
+    assert folded.count() == solutions
+    for solution in folded.all():
+        code = solution.locator("pre")
+        assert not code.is_visible()
+        solution.locator("summary").click()
+        assert code.is_visible()
+        solution.locator("summary").click()
+        assert not code.is_visible()
+
+
 # One letter stands for each formula, and one word for all that have its colour in
 # code: thousands of elements fewer. Colours change at once.
 LIGHTEN = """() => {
@@ -369,7 +455,9 @@ FAULTS = """async () => (await axe.run(document, {
 
 
 @pytest.mark.parametrize(
-    ("size", "theme"), [(PHONE, "light"), (DESK, "dark")], ids=["light", "dark"]
+    ("size", "theme"),
+    [(PHONE, "light"), (PHONE, "dark"), (DESK, "light"), (DESK, "dark")],
+    ids=["phone-light", "phone-dark", "desk-light", "desk-dark"],
 )
 def test_axe_finds_no_serious_fault(visit, size, theme):
     if not visit.page.evaluate("'axe' in window"):
