@@ -9,6 +9,11 @@ os.environ["VI_PRESET"] = "smoke"
 os.environ["VI_OFFLINE"] = "1"
 os.environ.setdefault("MPLBACKEND", "agg")
 
+# Two processes with a thread of BLAS for each core wait for each other, spinning; on a
+# busy machine, products of small matrices took ten times as long. Set before NumPy is
+# imported, in xdist's controller for what it starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # What takes more than ten seconds, longest first: what is begun last should be short,
 # or one process has nothing to do while the other ends.
 LONGEST = [
