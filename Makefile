@@ -13,7 +13,7 @@ SETTINGS := $(VI_PRESET)|$(VI_DATA)|$(VI_OFFLINE)|$(KERAS_BACKEND)
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lab class outputs mutants bench results lock clean chromium FORCE
+.PHONY: help run test lab class grades outputs mutants bench results lock clean chromium FORCE
 
 help:
 	@echo "make run                execute the lessons, build the site under build/site"
@@ -21,6 +21,7 @@ help:
 	@echo "make test               everything that CI runs"
 	@echo "make lab                open the lessons in JupyterLab"
 	@echo "make class              copies for students and teachers, slides: build/class/"
+	@echo "make grades             grade a solved, an untouched and a half-done copy of each lesson"
 	@echo "make outputs            execute the lessons and keep the outputs in notebooks/"
 	@echo "make mutants            plant every listed fault, expect each to be caught"
 	@echo "make bench              time training beside Keras and PyTorch (needs the data)"
@@ -41,6 +42,9 @@ lab: .venv/ready
 
 class: .venv/ready
 	$(BIN)/python notebooks/classroom.py build/class
+
+grades: .venv/ready
+	$(BIN)/python -m pytest tests/test_class.py -n0 -m "slow or not slow" -k full_marks -v
 
 # Rewrites the committed notebooks: run it with the real data (VI_DATA, or the
 # network) and the default preset.

@@ -9,6 +9,34 @@ os.environ["VI_PRESET"] = "smoke"
 os.environ["VI_OFFLINE"] = "1"
 os.environ.setdefault("MPLBACKEND", "agg")
 
+# Two processes with a thread of BLAS for each core wait for each other, spinning; on a
+# busy machine, products of small matrices took ten times as long. Set before NumPy is
+# imported, in xdist's controller for what it starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What takes more than ten seconds, longest first: what is begun last should be short,
+# or one process has nothing to do while the other ends.
+LONGEST = [
+    "test_backends.py",
+    "test_site.py",
+    "test_class.py",
+    "05_vae_svhn.ipynb",
+    "test_mutants.py",
+    "test_backend.py",
+    "test_gaussians.py",
+    "04_vae_mnist.ipynb",
+    "03_mean_field.ipynb",
+    "test_datasets_download.py",
+    "test_training.py",
+    "test_devices.py",
+    "test_mean_field.py",
+]
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
 
 @pytest.fixture(autouse=True)
 def seeded():

@@ -166,16 +166,16 @@ def test_a_solution_without_a_check_is_refused():
 # --- grading --------------------------------------------------------------
 
 
-def hand_in(course, student, change):
-    notebook = nbformat.read(course / "student" / GRADED.stem / GRADED.name, 4)
+def hand_in(course, lesson, student, change):
+    notebook = nbformat.read(course / "student" / lesson.stem / lesson.name, 4)
     change(marked(notebook, "answer"))
-    target = course / "submitted" / student / GRADED.stem / GRADED.name
+    target = course / "submitted" / student / lesson.stem / lesson.name
     target.parent.mkdir(parents=True)
     nbformat.write(notebook, target)
 
 
-def test_full_marks_none_and_part(course):
-    solution = nbformat.read(course / "instructor" / GRADED.stem / GRADED.name, 4)
+def assert_full_marks_none_and_part(course, lesson):
+    solution = nbformat.read(course / "instructor" / lesson.stem / lesson.name, 4)
     solved, levels = marked(solution, "answer"), exercises(solution)
     wrong, _missing, *right = levels
 
@@ -188,10 +188,10 @@ def test_full_marks_none_and_part(course):
         names = re.findall(r"def (\w+)|define (\w+)", cells[wrong].source)[0]
         cells[wrong].source = f"{''.join(names)} = 0"
 
-    hand_in(course, "diligent", lambda cells: solve(cells, levels))
-    hand_in(course, "idle", lambda cells: None)
-    hand_in(course, "hasty", in_part)
-    classroom.nbgrader(course, "autograde", GRADED.stem)
+    hand_in(course, lesson, "diligent", lambda cells: solve(cells, levels))
+    hand_in(course, lesson, "idle", lambda cells: None)
+    hand_in(course, lesson, "hasty", in_part)
+    classroom.nbgrader(course, "autograde", lesson.stem)
     classroom.nbgrader(course, "export", "--to", "grades.csv")
     with open(course / "grades.csv", newline="") as file:
         rows = {row["student_id"]: row for row in csv.DictReader(file)}
@@ -202,6 +202,19 @@ def test_full_marks_none_and_part(course):
         "hasty": sum(levels[number] for number in right),
     }
     assert {float(r["max_score"]) for r in rows.values()} == {sum(levels.values())}
+
+
+def test_full_marks_none_and_part(course):
+    assert_full_marks_none_and_part(course, GRADED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "lesson", [p for p in LESSONS if p != GRADED], ids=lambda lesson: lesson.stem
+)
+def test_full_marks_none_and_part_of_the_other_lessons(lesson, tmp_path):
+    classroom.build(tmp_path, [lesson])
+    assert_full_marks_none_and_part(tmp_path, lesson)
 
 
 def test_nbgrader_leaves_nothing_outside_the_course(course):

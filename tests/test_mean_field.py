@@ -697,7 +697,8 @@ def test_blocks_and_threads_change_nothing(monkeypatch):
     X = clusters(rng, 20_000, 3, 3)
     start = rng.dirichlet(np.ones(3), len(X))
     model = {"n_components": 3, "init_params": start, "max_iter": 3, "tol": 0}
-    several = fitted(X, **model)
+    with threadpool_limits(2):
+        several = fitted(X, **model)
     with threadpool_limits(1):
         alone = fitted(X, **model)
     np.testing.assert_array_equal(several.elbo_, alone.elbo_)
@@ -715,7 +716,8 @@ def test_memory_is_that_of_blocks():
     X = rng.normal(size=(60_000, 8))
     start = np.eye(8)[rng.integers(8, size=len(X))]
     tracemalloc.start()
-    fitted(X, n_components=8, init_params=start, max_iter=2)
+    with threadpool_limits(2):
+        fitted(X, n_components=8, init_params=start, max_iter=2)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # The data take 3.8 MB, a distance of every point from every mean 31 MB.

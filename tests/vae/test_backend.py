@@ -8,11 +8,9 @@ import keras
 import numpy as np
 import pytest
 
+if keras.backend.backend() != "tensorflow":  # nor import it: that takes seconds
+    pytest.skip("the loop is for TensorFlow", allow_module_level=True)
 tf = pytest.importorskip("tensorflow")
-
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="the loop is for TensorFlow"
-)
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""The blocks name no backend: their tests pass on JAX as well."""
+"""The blocks name no backend: their tests pass on JAX as well.
+
+All but those marked `one_backend`: they test what happens in NumPy and Python before
+or after the backend is called, and what they call of it other tests call on JAX too.
+"""
 
 import os
 import subprocess
@@ -11,10 +15,14 @@ import pytest
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is JAX already")
 def test_on_jax():
+    chosen = ["-n0", "-m", "not slow and not one_backend", "."]
+    # Compiling takes most of the time, the results almost none of it. What is left
+    # out is how XLA makes code fast, not what it computes.
+    settings = {"KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0", "."],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen],
         cwd=Path(__file__).parent,
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,

@@ -51,6 +51,7 @@ def test_with_one_sample_it_is_the_elbo_in_expectation(narrow, binary):
     assert score.mean < integrated(narrow, binary[:1])[0] - 5 * score.standard_error
 
 
+@pytest.mark.one_backend
 def test_the_error_bars_are_honest(narrow, binary):
     repeats = 500
     many = np.repeat(binary, repeats, axis=0)
@@ -65,6 +66,7 @@ def test_the_error_bars_are_honest(narrow, binary):
     assert score.standard_error == pytest.approx(error)
 
 
+@pytest.mark.one_backend
 def test_the_shortfall_is_foretold(narrow, binary):
     """The log of an average of 200 weights is too small, and by how much."""
     many = np.repeat(binary, 500, axis=0)

@@ -144,6 +144,7 @@ def test_images_that_are_no_probabilities_are_refused(model, images):
         model.fit(images[..., None], verbose=0)
 
 
+@pytest.mark.one_backend
 def test_parts_that_do_not_fit_are_refused():
     encoder = vae.dense_encoder((4, 4), 2)
     with pytest.raises(ValueError, match="one latent_dim for both"):

@@ -108,6 +108,7 @@ def test_wrong_settings_are_refused(make_model, settings, message):
         make_model(**settings)
 
 
+@pytest.mark.one_backend
 def test_settings_are_saved(make_model, images, tmp_path):
     model = make_model(num_samples=3, kl_weight=0.5, likelihood=vae.Gaussian(0.3))
     model.fit(images, verbose=0)
@@ -164,6 +165,7 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(model):
     assert orders[0] == orders[2]
 
 
+@pytest.mark.one_backend
 def test_a_split_holds_out_the_last_images_as_keras_does(make_model, images):
     histories, weights = [], []
     for x, settings in (
