@@ -51,6 +51,7 @@ grades: .venv/ready
 outputs: $(EXECUTED)
 	cp $(EXECUTED) notebooks/
 	touch $(EXECUTED)
+	$(BIN)/python notebooks/pictures.py
 
 mutants: .venv/ready
 	$(BIN)/python -m pytest tests/test_mutants.py -n0 -m "slow or not slow" -v
@@ -132,6 +133,10 @@ build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask='["tags", "jupyter"]' \
 	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask='["kernelspec"]' \
 	  build/executing.ipynb > build/executed.ipynb
+	@# nbconvert clears the metadata of code cells only.
+	@$(BIN)/python -c "import nbformat, sys; lesson = nbformat.read(sys.argv[1], 4); \
+	  [cell.metadata.pop('papermill', None) for cell in lesson.cells]; \
+	  nbformat.write(lesson, sys.argv[1])" build/executed.ipynb
 	@rm build/executing.ipynb && mv build/executed.ipynb $@
 
 build/site/index.html: $(EXECUTED) notebooks/conf.py $(wildcard notebooks/book.*) README.md

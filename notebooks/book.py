@@ -6,24 +6,15 @@ section or exercise become links, and pictures are described by their captions.
 All of it is read off the lessons, by the patterns below.
 """
 
-import base64
 import html
 import re
 import shutil
 from pathlib import Path
 
-import nbformat
+from lessons import DEFINED, FOLDER, NUMBER, figures, prose, read_lessons, title
+
 from bs4 import BeautifulSoup
 
-ROOT = Path(__file__).resolve().parents[1]
-NUMBER = r"\d+\.\d+[a-z]?"
-# Where something gets its number, in the Markdown of a lesson.
-DEFINED = {
-    "eq": re.compile(rf"\\tag\{{({NUMBER})\}}"),
-    "fig": re.compile(rf"^\*\*Figure ({NUMBER})\.\*\*", re.M),
-    "sec": re.compile(rf"^## ({NUMBER}) ", re.M),
-    "ex": re.compile(rf"^\*\*Exercise ({NUMBER}) ", re.M),
-}
 # Where it is spoken of, on a page: "(3.4)", "(3.4, 3.6)", "sections 3.4 and 3.6".
 _SEVERAL = rf"{NUMBER}(?:(?:, and|,| and| or| to) {NUMBER})*"
 MENTIONED = re.compile(
@@ -42,18 +33,6 @@ ENDED = re.compile(r"[.!?]\W*(\\tag\{[^}]*\}\s*)?(\$\$)?\s*$")
 # --- reading the lessons ----------------------------------------------------
 
 
-def read_lessons(folder):
-    """Return the notebooks of a folder by name, in their order."""
-    paths = sorted(Path(folder).glob("0*.ipynb"))
-    return {path.stem: nbformat.read(path, as_version=4) for path in paths}
-
-
-def prose(lesson):
-    """Return the Markdown of a lesson."""
-    cells = [cell.source for cell in lesson.cells if cell.cell_type == "markdown"]
-    return "\n\n".join(cells)
-
-
 def find_homes(lessons):
     """Return the lesson in which each "eq-3.4", "fig-3.2" and so on is found."""
     return {
@@ -64,16 +43,10 @@ def find_homes(lessons):
     }
 
 
-def title(lesson):
-    return re.search(r"^# (.+)", prose(lesson), re.M).group(1)
-
-
-def first_picture(lesson):
-    """Return the first figure of a lesson as PNG, and its caption."""
-    for cell, below in zip(lesson.cells, lesson.cells[1:], strict=False):
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                return base64.b64decode(output.data["image/png"]), below.source
+def first_figure(lesson):
+    """Return the first figure of a lesson: its picture as PNG, and its caption."""
+    shown, caption = next(iter(figures(lesson).values()))
+    return shown[0], caption
 
 
 def alt_text(caption):
@@ -95,7 +68,7 @@ def start_page(readme, lessons, pictures):
     top = readme.split("<!-- end of start page -->")[0]
     cards = ["`````{container} lessons"]
     for name, lesson in lessons.items():
-        alt = alt_text(first_picture(lesson)[1])
+        alt = alt_text(first_figure(lesson)[1])
         promise = re.search(r"\*\*In this lesson\*\* (.+?[.:;])\s", prose(lesson))
         promise = promise.group(1)[:-1] + "."
         cards += [
@@ -284,17 +257,18 @@ def write_pages(app):
     """Write the pages that are no lessons, and the pictures of the start page."""
     source = Path(app.srcdir)
     lessons = read_lessons(source)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
     pictures = {}
     for name, lesson in lessons.items():
         pictures[name] = f"pictures/{name}.png"
         (source / "pictures").mkdir(exist_ok=True)
-        (source / pictures[name]).write_bytes(first_picture(lesson)[0])
+        (source / pictures[name]).write_bytes(first_figure(lesson)[0])
     start = start_page(readme, lessons, pictures)
     for picture in re.findall(r"!\[[^\]]*\]\(([^):]+)\)", start):
-        if (ROOT / picture).exists():  # one of the README's own
+        own = FOLDER / picture  # of the README, not of a card
+        if own.exists() and picture not in pictures.values():
             (source / picture).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / picture, source / picture)
+            shutil.copy(own, source / picture)
     (source / "index.md").write_text(start, encoding="utf-8")
     (source / "equations.md").write_text(equations_page(lessons), encoding="utf-8")
     app.homes = find_homes(lessons)

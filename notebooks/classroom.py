@@ -15,11 +15,11 @@ import sys
 import textwrap
 from pathlib import Path
 
+from lessons import DEFINED, EXERCISE, FOLDER, pictures
+
 from nbconvert import NotebookExporter, SlidesExporter
 from nbconvert.preprocessors import Preprocessor
 
-FOLDER = Path(__file__).resolve().parent
-EXERCISE = re.compile(r"\*\*Exercise (\d+)\.(\d+) (★+)\*\*")
 LESSON = re.compile(r"\]\((0\d_\w+)\.ipynb")
 ELSEWHERE = re.compile(r"\[([^]]*)\]\(\.\./[^)]*\)")
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -154,8 +154,8 @@ class Assignment(Preprocessor):
         stars, cells = {}, []
         for cell in nb.cells:
             if cell.cell_type == "markdown":
-                for lesson, number, level in EXERCISE.findall(cell.source):
-                    stars[f"{lesson}_{number}"] = len(level)
+                for number, level in EXERCISE.findall(cell.source):
+                    stars[number.replace(".", "_")] = len(level)
                 relink(cell, r"../\1/\1.ipynb")
             if "solution" in tags(cell):
                 cells += self.divided(cell, stars)
@@ -220,17 +220,12 @@ class Slides(Preprocessor):
                 if following is None or "parameters" not in tags(following):
                     cells += self.pages(cell, last)
             elif begun and not self.left_out(cell):
-                if self.has_figure(cell):
+                if pictures(cell):
                     cell.metadata["transient"] = {"remove_source": True}
                 cells.append(self.typed(cell, "subslide"))
             last = cell
         nb.cells = cells
         return nb, resources
-
-    @staticmethod
-    def has_figure(cell):
-        outputs = cell.get("outputs", [])
-        return any("image/png" in o.get("data", {}) for o in outputs)
 
     @staticmethod
     def left_out(cell):
@@ -246,9 +241,9 @@ class Slides(Preprocessor):
         pages, room = [], 0
         for block in blocks(cell.source):
             heading = re.match(r"##? ", block)
-            caption = block.startswith("**Figure ") and last and self.has_figure(last)
+            caption = DEFINED["fig"].match(block) and last and pictures(last)
             need = height(block)
-            exercise = block.startswith("**Exercise ")
+            exercise = EXERCISE.match(block)
             if not pages or heading or need > room or exercise or caption:
                 kind = "slide" if heading else "-" if caption else "subslide"
                 pages.append((kind, []))

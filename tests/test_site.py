@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import book
+from lessons import DEFINED, pictures
 
 import nbformat
 import pytest
@@ -192,9 +193,7 @@ def test_every_link_inside_the_site_leads_somewhere(site, soups):
 
 
 def test_every_equation_can_be_linked_to_and_every_mention_is_a_link(soups):
-    homes = {
-        n: name for name in LESSONS for n in book.DEFINED["eq"].findall(markdown(name))
-    }
+    homes = {n: name for name in LESSONS for n in DEFINED["eq"].findall(markdown(name))}
     for number, name in homes.items():
         assert soups[name].find(id=f"eq-{number}"), number
     linked = set()
@@ -215,7 +214,7 @@ def test_the_page_of_equations_lists_every_check_and_every_slip(soups):
     text = soups["equations"].article
     listed = [item.text for item in text.select("ul.checks li")]
     for name in LESSONS:
-        for number in book.DEFINED["eq"].findall(markdown(name)):
+        for number in DEFINED["eq"].findall(markdown(name)):
             assert f"\\tag{{{number}}}" in text.text
             assert any(item.startswith(f"({number}) ") for item in listed), number
         for number, statement, method, gap in book.checks(read(name)):
@@ -380,11 +379,9 @@ def test_all_formulas_of_the_source_are_rendered(visit):
         text = markdown(visit.name)
         formulas = visit.page.locator("article mjx-container").count()
         assert formulas == count_formulas(text)
-        assert tags == len(book.DEFINED["eq"].findall(text))
+        assert tags == len(DEFINED["eq"].findall(text))
     elif visit.name == "equations":
-        assert tags >= sum(
-            len(book.DEFINED["eq"].findall(markdown(n))) for n in LESSONS
-        )
+        assert tags >= sum(len(DEFINED["eq"].findall(markdown(n))) for n in LESSONS)
     assert visit.page.locator("mjx-merror, [data-mjx-error]").count() == 0
     assert visit.page.evaluate(LEFT_RAW) == []
 
@@ -397,10 +394,7 @@ def test_every_figure_is_seen_and_described(visit):
     )
     expected = 0
     if visit.name in LESSONS:
-        outputs = [
-            o for cell in read(visit.name).cells for o in cell.get("outputs", [])
-        ]
-        expected = sum("image/png" in o.get("data", {}) for o in outputs)
+        expected = sum(len(pictures(cell)) for cell in read(visit.name).cells)
     elif visit.name == "index":
         expected = len(LESSONS)
     assert len(figures) >= expected
