@@ -252,8 +252,8 @@ class PredictedGaussian(Dequantized, Likelihood):
         return ops.exp(bounded_log_scale(self._split(decoded)[1], self.bounds))
 
     def sample(self, decoded, seed):
-        mean, scale = self.mean(decoded), self.scale(decoded)
-        return mean + scale * normal(ops.shape(mean), seed)
+        mean, _ = self._split(decoded)
+        return mean + self.scale(decoded) * normal(ops.shape(mean), seed)
 
     def get_config(self):
         return {"bounds": self.bounds, "dequantize": self.dequantize}
