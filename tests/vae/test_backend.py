@@ -63,7 +63,7 @@ def test_xla_is_for_long_training_of_dense_networks(make_model, images):
     model = make_model()
     model.fit(images, batch_size=32, verbose=0)
     assert model._loop.key[2] is False
-    batches = vae.training.ShuffledImages(images, 32, model, 0)
+    batches = vae.training.ShuffledImages(images, 32, model)
     assert backend.device_loop(model, batches, 10_000).key[2] is True
     conv = vae.VAE(
         vae.conv_encoder((4, 4), 2, (3,), (2,)), vae.conv_decoder(2, (4, 4), (3,), (2,))
@@ -73,7 +73,7 @@ def test_xla_is_for_long_training_of_dense_networks(make_model, images):
 
 
 def test_every_image_is_taken_once_an_epoch(model, images):
-    batches = vae.training.ShuffledImages(images, 10, model, 0)
+    batches = vae.training.ShuffledImages(images, 10, model)
     for _ in range(2):
         batches.on_epoch_begin()
         taken = np.concatenate([batches.take(3) for _ in range(3)])

@@ -154,7 +154,7 @@ def test_who_listens_to_minibatches():
 
 def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(model):
     images, orders = np.arange(10), []
-    data = ShuffledImages(images, 4, model, seed=1)
+    data = ShuffledImages(images, 4, model)
     for steps in (0, 3, 0):
         model.optimizer.iterations.assign(steps)
         data.on_epoch_begin()
@@ -163,6 +163,32 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(model):
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(10))
     assert orders[0] != orders[1]
     assert orders[0] == orders[2]
+
+
+@pytest.mark.parametrize("seed", [None, -1, np.int64(3), 2**40])
+def test_any_seed_and_none_can_train_be_saved_and_go_on(
+    make_model, images, tmp_path, seed
+):
+    model = make_model(seed=seed)
+    model.fit(images, batch_size=16, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    losses = [
+        m.fit(images, batch_size=16, epochs=2, verbose=0).history["loss"]
+        for m in (model, loaded)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert model.sample(2, seed=seed).shape == (2, 4, 4)
+    vae.log_likelihood(model, images, 2, seed=0 if seed is None else seed, verbose=0)
+
+
+def test_models_without_a_seed_differ_in_all_that_is_drawn(make_model):
+    orders = []
+    for _ in range(2):
+        data = ShuffledImages(np.arange(100), 100, make_model(seed=None))
+        data.on_epoch_begin()
+        orders.append(data.order)
+    assert (orders[0] != orders[1]).any()
 
 
 @pytest.mark.one_backend

@@ -9,7 +9,7 @@ from keras import ops
 
 from .layers import reparameterize
 from .likelihoods import check_images, check_positive_integer
-from .random import normal
+from .random import generator, normal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +154,7 @@ class _ImportanceSampler(keras.Model):
     def __init__(self, vae, num_samples, rows, seed):
         super().__init__(name="importance_sampler")
         self.vae, self.num_samples, self.rows = vae, num_samples, rows
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = generator(seed)
 
     def build(self, input_shape):
         self.built = True

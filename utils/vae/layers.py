@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from .random import normal
+from .random import generator, normal
 
 
 class SavedSeed:
@@ -42,7 +42,7 @@ class Sampling(SavedSeed, keras.layers.Layer):
     def __init__(self, seed=None, **kwargs):
         # Under mixed precision, rounded noise would spoil the importance weights.
         super().__init__(**{"dtype": keras.config.floatx(), **kwargs})
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = generator(seed)
         self.seed = self.seed_generator.get_config()["seed"]
 
     def call(self, inputs):

@@ -10,7 +10,7 @@ from .backend import device_loop, num_devices, variable_scope
 from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
 from .likelihoods import Bernoulli, check_images, check_positive_integer
 from .priors import gaussian_log_prob
-from .random import normal
+from .random import generator, normal
 from .training import ShuffledImages, hears_minibatches
 
 
@@ -40,7 +40,8 @@ class VAE(SavedSeed, keras.Model):
         Weight of the KL term in training; the callback `KLWarmUp` changes it.
         Evaluation always reports the bound, at weight 1.
     seed : int, optional
-        Seed of the shuffle, the binarization and the latent noise.
+        Seed of the shuffle, the binarization and the latent noise; fresh entropy
+        if left out.
 
     Raises
     ------
@@ -81,9 +82,9 @@ class VAE(SavedSeed, keras.Model):
         self.prior = prior
         self.num_samples = int(num_samples)
         self.kl_weight = keras.Variable(kl_weight, trainable=False, name="kl_weight")
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.sampling = Sampling(None if seed is None else seed + 1)
+        self.seed_generator = generator(seed)
+        self.seed = self.seed_generator.get_config()["seed"]
+        self.sampling = Sampling(None if seed is None else self.seed + 1)
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
         self.kl_tracker = keras.metrics.Mean(name="kl")
         self._loop, self._in_blocks = None, False  # how `fit` trains on an array
@@ -162,9 +163,8 @@ class VAE(SavedSeed, keras.Model):
                 x, validation_data = x[:-held_out], (x[-held_out:],)
             extras = ("sample_weight", "steps_per_epoch")
             if shuffle and y is None and all(kwargs.get(k) is None for k in extras):
-                seed = self.seed_generator.get_config()["seed"]
                 kwargs.setdefault("validation_batch_size", batch_size)
-                x = ShuffledImages(x, batch_size or 32, self, seed)
+                x = ShuffledImages(x, batch_size or 32, self)
                 batch_size, shuffle, validation_split = None, False, 0.0
         if self.compiled and not self.optimizer.built:
             # A compiled step that made these variables would be traced twice.
@@ -291,7 +291,7 @@ class VAE(SavedSeed, keras.Model):
         -------
         ndarray, shape (num_samples, *image_shape)
         """
-        seed = keras.random.SeedGenerator(seed)
+        seed = generator(seed)
         if self.prior is None:
             z = keras.random.normal((num_samples, self.latent_dim), seed=seed)
         else:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from .layers import log_density_ratio, reparameterize
-from .random import normal
+from .random import generator, normal
 
 
 @keras.saving.register_keras_serializable(package="utils.vae")
@@ -94,7 +94,7 @@ class HierarchicalPrior(keras.layers.Layer):
         tensor, shape (num_samples, dim)
         """
         if not isinstance(seed, keras.random.SeedGenerator):
-            seed = keras.random.SeedGenerator(seed)  # other numbers for z than for u
+            seed = generator(seed)  # other numbers for z than for u
         u = normal((num_samples, self.latent_dim), seed)
         mean, log_var = self.decoder(u)
         return reparameterize(mean, log_var, normal(ops.shape(mean), seed))

@@ -15,6 +15,23 @@ from keras import ops
 from .backend import this_device
 
 
+def generator(seed=None):
+    """Keras' generator, of any integer, NumPy's and negative ones as well.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Modulo 2^32; fresh entropy if left out.
+
+    Returns
+    -------
+    keras.random.SeedGenerator
+    """
+    if isinstance(seed, (int, np.integer)):
+        seed = int(seed) % 2**32
+    return keras.random.SeedGenerator(seed)
+
+
 def uniform(shape, seed):
     """Draw from U(0, 1).
 

@@ -21,15 +21,13 @@ class ShuffledImages(keras.utils.PyDataset):
     ----------
     images : array, shape (N, ...)
     batch_size : int
-    model : keras.Model
-        Whose optimizer counts the steps.
-    seed : int
+    model : VAE
+        Whose optimizer counts the steps, and whose generator holds the seed.
     """
 
-    def __init__(self, images, batch_size, model, seed):
+    def __init__(self, images, batch_size, model):
         super().__init__()
-        self.images, self.batch_size = images, batch_size
-        self.model, self.seed = model, seed
+        self.images, self.batch_size, self.model = images, batch_size, model
         self.order, self.taken = np.arange(len(images)), 0
 
     @property
@@ -38,7 +36,9 @@ class ShuffledImages(keras.utils.PyDataset):
 
     def on_epoch_begin(self):
         steps = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        rng = np.random.default_rng([self.seed, steps])
+        # Of the state, which is saved, unlike a seed that was not given.
+        seed = int(keras.ops.convert_to_numpy(self.model.seed_generator.state)[0])
+        rng = np.random.default_rng([seed, steps])
         self.order, self.taken = rng.permutation(len(self.images)), 0
 
     def take(self, num_batches):
