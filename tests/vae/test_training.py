@@ -74,6 +74,9 @@ def test_the_warm_up_climbs_to_one_and_stays(model, images):
     callbacks = [vae.KLWarmUp(4, start=0.2), Watch()]
     model.fit(images, epochs=6, callbacks=callbacks, verbose=0)
     np.testing.assert_allclose(weights, [0.2, 0.4, 0.6, 0.8, 1, 1], rtol=1e-6)
+    model.fit(images, epochs=2, callbacks=callbacks, verbose=0)
+    np.testing.assert_allclose(weights[6:], [0.2, 0.4], rtol=1e-6)
+    assert float(model.kl_weight) == 1, "what comes next is not weighted"
 
 
 def test_the_warm_up_reaches_the_compiled_step(make_model, images):

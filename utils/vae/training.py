@@ -82,7 +82,8 @@ def _hears_minibatches(callback):
 class KLWarmUp(keras.callbacks.Callback):
     """Raise the weight of the KL term from `start` to 1 over the first epochs.
 
-    Evaluation and validation report the bound itself, at weight 1, throughout.
+    When training ends, even before that, the weight is 1. Evaluation and validation
+    report the bound itself, at weight 1, throughout.
 
     Parameters
     ----------
@@ -111,3 +112,6 @@ class KLWarmUp(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         share = min(1.0, epoch / self.epochs)
         self.model.kl_weight.assign(self.start + (1 - self.start) * share)
+
+    def on_train_end(self, logs=None):
+        self.model.kl_weight.assign(1.0)
