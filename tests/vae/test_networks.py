@@ -159,6 +159,52 @@ def test_the_convolutional_decoder_starts_at_the_mean_image_and_is_saved(tmp_pat
     np.testing.assert_allclose(loaded(z), decoder(z), rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_shape": 784}, "image_shape is 784, but must be"),
+        ({"image_shape": ()}, r"image_shape is \(\)"),
+        ({"image_shape": (8, 0)}, r"image_shape is \(8, 0\)"),
+        ({"latent_dim": 0}, "latent_dim is 0"),
+        ({"latent_dim": (8, 8)}, r"latent_dim is \(8, 8\)"),
+        ({"hidden_units": 512}, r"hidden_units is 512, but must be .* \(32,\)"),
+        ({"hidden_units": (8, 2.5)}, "hidden_units is"),
+    ],
+)
+def test_wrong_sizes_are_refused_by_name(kind, settings, message):
+    sizes = {"latent_dim": 2, "image_shape": (8, 8), **settings}
+    for part in ("encoder", "decoder"):
+        with pytest.raises(ValueError, match=message):
+            getattr(vae, f"{kind}_{part}")(**sizes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_shape": (784,)}, r"must be \(height, width\)"),
+        ({"image_shape": (8, 8, 8, 3)}, r"must be \(height, width\)"),
+        ({"filters": 32}, "filters is 32"),
+        ({"filters": ()}, r"filters is \(\)"),
+        ({"strides": 0}, "strides is"),
+        ({"strides": 2.5}, "strides is 2.5"),
+    ],
+)
+def test_wrong_convolutions_are_refused_by_name(settings, message):
+    sizes = {"latent_dim": 2, "image_shape": (8, 8), **settings}
+    for make in (vae.conv_encoder, vae.conv_decoder):
+        with pytest.raises(ValueError, match=message):
+            make(**sizes)
+
+
+def test_numpys_integers_are_sizes_too():
+    two = np.int64(2)
+    encoder = vae.conv_encoder((two, two), two, (two,), two, (two,))
+    assert encoder.output_shape[0] == (None, 2)
+    decoder = vae.conv_decoder(two, (two, two), (two,), two, (two,))
+    assert decoder.output_shape == (None, 2, 2)
+
+
 @pytest.mark.parametrize("strides", [(2,), 3, (2, 3)])
 def test_strides_that_do_not_fit_are_refused(strides):
     with pytest.raises(ValueError, match="strides is"):

@@ -259,9 +259,37 @@ def bits_per_dim(log_prob, num_dims, *, of):
 
 
 def check_positive_integer(name, value):
-    """Raise a ValueError that names the argument, unless it is a positive integer."""
-    if not isinstance(value, (int, np.integer)) or value < 1:
+    """Return a positive integer, or raise a ValueError that names the argument."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < 1:
         raise ValueError(f"{name} is {value!r}, but must be a positive integer.")
+    return int(value)
+
+
+def check_sizes(name, value, at_least=0):
+    """Return a tuple of positive integers, or raise a ValueError that names it.
+
+    Parameters
+    ----------
+    name : str
+    value : sequence of int
+    at_least : int
+        How many there must be.
+
+    Returns
+    -------
+    tuple of int
+    """
+    try:
+        sizes = tuple(check_positive_integer(name, size) for size in value)
+    except (TypeError, ValueError):
+        sizes = None
+    if sizes is None or len(sizes) < at_least:
+        raise ValueError(
+            f"{name} is {value!r}, but must be a sequence of positive integers, "
+            "such as (32,) or (32, 32)."
+        )
+    return sizes
 
 
 def check_images(images, image_shape):

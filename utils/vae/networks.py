@@ -6,8 +6,11 @@ import keras
 import numpy as np
 from keras import layers
 
+from .likelihoods import check_positive_integer, check_sizes
+
 INITIALIZER = "he_normal"  # of hidden layers: keeps the scale of half-open activations
 HEADS = {"logit": "glorot_uniform", "identity": "zeros"}  # of decoders, by their link
+HEAD_NAMES = {"logit": "logits", "identity": "means"}  # by which a VAE knows them
 
 
 def dense_encoder(image_shape, latent_dim, hidden_units=(512, 512), activation="silu"):
@@ -28,7 +31,14 @@ def dense_encoder(image_shape, latent_dim, hidden_units=(512, 512), activation="
     -------
     keras.Model
         From (batch, *image_shape) to a pair of (batch, latent_dim).
+
+    Raises
+    ------
+    ValueError
+        If `image_shape` or `hidden_units` is no sequence of positive integers, or
+        `latent_dim` no positive integer.
     """
+    image_shape = check_sizes("image_shape", image_shape, at_least=1)
     inputs = keras.Input(image_shape, name="x")
     x = _dense(layers.Flatten()(inputs), hidden_units, activation)
     return _encoder(inputs, x, latent_dim)
@@ -56,9 +66,9 @@ def dense_decoder(
         link, so that the untrained decoder already draws the average image.
     link : {"logit", "identity"}
         What the output is of the mean: its logit, as for a Bernoulli, or the
-        mean itself, as for a Gaussian. With "identity" the output's weights start
-        at zero: where the noise is small, what random ones draw on top of the
-        average image would cost thousands of nats.
+        mean itself, as for every other likelihood here. With "identity" the
+        output's weights start at zero: where the noise is small, what random ones
+        draw on top of the average image would cost thousands of nats.
     outputs_per_pixel : {1, 2}
         With 2 the last axis is twice as long, and holds the means and then, at
         zero to begin with, what a likelihood makes variances of.
@@ -73,15 +83,15 @@ def dense_decoder(
     ------
     ValueError
         If `mean_image` has another shape or leaves [0, 1]; if `link` or
-        `outputs_per_pixel` is unknown.
+        `outputs_per_pixel` is unknown; as for `dense_encoder`.
     """
+    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    image_shape = check_sizes("image_shape", image_shape, at_least=1)
     bias = _bias(mean_image, image_shape, link, outputs_per_pixel)
     shape = (*image_shape[:-1], image_shape[-1] * outputs_per_pixel)
     inputs = keras.Input((latent_dim,), name="z")
     x = _dense(inputs, hidden_units, activation)
-    name = "logits" if link == "logit" else "means"
-    settings = {"kernel_initializer": HEADS[link], "dtype": "float32"}
-    head = layers.Dense(math.prod(shape), name=name, **settings)
+    head = layers.Dense(math.prod(shape), **_head(link))
     outputs = layers.Reshape(shape, dtype="float32")(head(x))
     if bias is not None:
         head.bias.assign(bias.ravel())
@@ -117,9 +127,11 @@ def conv_encoder(
     Raises
     ------
     ValueError
-        If `filters` and `strides` differ in length, or the strides do not
-        divide height and width.
+        If `image_shape` has not two or three axes, `filters` and `strides` differ in
+        length, or the strides do not divide height and width; as for `dense_encoder`.
     """
+    image_shape = _checked_image_shape(image_shape)
+    filters = check_sizes("filters", filters, at_least=1)
     strides, _ = _checked_strides(image_shape, filters, strides)
     inputs = keras.Input(image_shape, name="x")
     x = layers.Reshape((*image_shape, 1)[:3])(inputs)
@@ -166,6 +178,10 @@ def conv_decoder(
     ValueError
         As for `conv_encoder` and `dense_decoder`.
     """
+    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    image_shape = _checked_image_shape(image_shape)
+    filters = check_sizes("filters", filters, at_least=1)
+    hidden_units = check_sizes("hidden_units", hidden_units)
     strides, small = _checked_strides(image_shape, filters, strides)
     bias = _bias(mean_image, image_shape, link, outputs_per_pixel)
     shape = (*image_shape[:-1], image_shape[-1] * outputs_per_pixel)
@@ -176,8 +192,7 @@ def conv_decoder(
     x = _convolve(x, layers.Conv2DTranspose, filters, strides, activation)
     # With step 1 the same as a convolution, and on a CPU the faster of the two.
     channels = (*image_shape, 1)[2] * outputs_per_pixel
-    settings = {"kernel_initializer": HEADS[link], "dtype": "float32"}
-    outputs = layers.Conv2DTranspose(channels, 3, padding="same", **settings)(x)
+    outputs = layers.Conv2DTranspose(channels, 3, padding="same", **_head(link))(x)
     if outputs_per_pixel > 1 and len(image_shape) == 2:
         # Without channels, the axis to be twice as long is that of the width.
         outputs = layers.Permute((1, 3, 2), dtype="float32")(outputs)
@@ -188,12 +203,18 @@ def conv_decoder(
 
 
 def _dense(x, hidden_units, activation):
-    for units in hidden_units:
+    for units in check_sizes("hidden_units", hidden_units):
         x = layers.Dense(units, activation, kernel_initializer=INITIALIZER)(x)
     return x
 
 
+def _head(link):
+    name, initializer = HEAD_NAMES[link], HEADS[link]
+    return {"name": name, "kernel_initializer": initializer, "dtype": "float32"}
+
+
 def _encoder(inputs, x, latent_dim):
+    latent_dim = check_positive_integer("latent_dim", latent_dim)
     # Heads compute in full precision also where hidden layers do not.
     heads = ("mean", "log_var")
     outputs = [layers.Dense(latent_dim, name=n, dtype="float32")(x) for n in heads]
@@ -209,9 +230,21 @@ def _convolve(x, layer, filters, strides, activation):
     return x
 
 
+def _checked_image_shape(image_shape):
+    image_shape = check_sizes("image_shape", image_shape)
+    if len(image_shape) not in (2, 3):
+        raise ValueError(
+            f"image_shape is {image_shape}, but must be (height, width) or "
+            "(height, width, channels)."
+        )
+    return image_shape
+
+
 def _checked_strides(image_shape, filters, strides):
     """Return one stride a layer, and the shape of the smallest map."""
-    strides = [strides] * len(filters) if isinstance(strides, int) else [*strides]
+    if isinstance(strides, (int, np.integer)):
+        strides = [strides] * len(filters)
+    strides = check_sizes("strides", strides)
     total = math.prod(strides)
     if len(strides) != len(filters) or any(side % total for side in image_shape[:2]):
         raise ValueError(
