@@ -1,4 +1,5 @@
 import math
+import warnings
 
 from utils import vae
 
@@ -95,6 +96,13 @@ def test_seed_and_text(model, images):
     assert not np.allclose(first.per_image, other.per_image)
     assert f"{first.mean:.2f}" in str(first)
     assert "64 images, 3 samples each" in str(first)
+
+
+def test_one_image_has_no_spread(model, images):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        score = vae.log_likelihood(model, images[:1], 3, verbose=0)
+        assert "± nan" in str(score)
 
 
 @pytest.mark.parametrize(

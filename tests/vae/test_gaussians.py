@@ -414,7 +414,17 @@ def test_what_is_dequantized_is_a_density_of_bytes(name, pictures):
 
 
 @pytest.mark.parametrize(
-    "bounds", [(0.0, 1.0), (2.0, 1.0), (1.0, np.inf), (1.0, 1.0), ([0.1, 2.0], 1.0)]
+    "bounds",
+    [
+        (0.0, 1.0),
+        (2.0, 1.0),
+        (1.0, np.inf),
+        (1.0, 1.0),
+        ([0.1, 2.0], 1.0),
+        1,
+        (1.0,),
+        "ab",
+    ],
 )
 def test_wrong_bounds_are_refused(bounds):
     for kind in (vae.LearnedGaussian, vae.PredictedGaussian, vae.DiscretizedLogistic):
@@ -426,6 +436,16 @@ def test_a_wrong_initial_scale_is_refused():
     for initial in (-1.0, np.nan, [1.0, np.inf]):
         with pytest.raises(ValueError, match="initial must hold"):
             vae.LearnedGaussian((2,), initial=initial)
+    with pytest.raises(ValueError, match=r"initial has shape \(2,\)"):
+        vae.LearnedGaussian((3,), initial=[0.1, 0.2])
+
+
+def test_a_wrong_shape_of_scales_is_refused():
+    with pytest.raises(ValueError, match="shape is 3, but must be a sequence"):
+        vae.LearnedGaussian(3)
+    for kind in (vae.LearnedGaussian, vae.DiscretizedLogistic):
+        with pytest.raises(ValueError, match=r"shape is \(5,\), but must be"):
+            kind((5,)).log_prob(draw(4, *SHAPE), draw(4, *SHAPE))
 
 
 @pytest.mark.parametrize(
@@ -446,3 +466,18 @@ def test_a_basis_that_is_not_orthonormal_is_refused(basis, message):
 def test_a_decoder_without_variances_is_refused():
     with pytest.raises(ValueError, match="outputs_per_pixel=2"):
         vae.PredictedGaussian().log_prob(draw(5, *SHAPE), draw(5, *SHAPE))
+    with pytest.raises(ValueError, match=r"must end in \(2, 3, 4\)"):
+        vae.PredictedGaussian().log_prob(draw(5, *SHAPE), draw(5, 1, 1, 4))
+
+
+def test_vectors_of_any_floats_are_trained_on_scored_and_encoded():
+    vectors = 3 * draw(64, 5)
+    encoder = vae.dense_encoder((5,), 2, (8,))
+    decoder = vae.dense_decoder(2, (5,), (8,), link="identity", outputs_per_pixel=2)
+    model = vae.VAE(encoder, decoder, vae.PredictedGaussian(bounds=(0.1, 99.0)))
+    model.compile("adam")
+    model.fit(vectors, validation_data=(vectors[:9],), verbose=0)
+    assert np.isfinite(vae.log_likelihood(model, vectors, 3, verbose=0).mean)
+    assert model.encode(vectors)[0].shape == (64, 2)
+    with pytest.raises(ValueError, match="finite"):
+        model.evaluate(vectors * np.float32(np.nan), verbose=0)

@@ -1,3 +1,5 @@
+import warnings
+
 from utils import vae
 from utils.vae.likelihoods import check_images
 
@@ -92,6 +94,10 @@ def test_mean_and_samples_agree():
         (np.full((2, 4, 4), 128.0), r"\[0, 1\]"),
         (np.full((2, 4, 4), np.nan), r"\[0, 1\]"),
         (np.full((2, 4, 4), -1), "bytes"),
+        (np.eye(4, dtype="int64")[None], "are int64, but must be bytes"),
+        (np.eye(4, dtype="int8")[None], "are int8"),
+        (np.eye(4, dtype="complex64")[None], "are complex64"),
+        (np.full((2, 4, 4), "a"), "booleans or floats"),
     ],
 )
 def test_bad_images_are_refused_with_the_remedy(images, message):
@@ -120,7 +126,7 @@ def test_gaussian_observes_images_as_they_are_and_draws_with_its_scale():
     assert gaussian.mean(decoded) is decoded
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, np.inf, np.nan])
+@pytest.mark.parametrize("scale", [0.0, -1.0, np.inf, np.nan, "a", None, [0.1, 0.2]])
 def test_a_wrong_scale_is_refused(scale):
     with pytest.raises(ValueError, match="scale is"):
         vae.Gaussian(scale)
@@ -183,8 +189,57 @@ def test_a_likelihood_knows_which_kind_it_scores():
         vae.bits_per_dim(3.0, 0, of="bytes")
 
 
-def test_vectors_may_be_any_finite_floats():
+def test_vectors_may_be_any_finite_floats_where_the_likelihood_says_so():
     vectors = np.float32([[-3.0, 200.0]])
-    assert check_images(vectors, (2,)) is vectors
+    assert check_images(vectors, (2,), any_vector=True) is vectors
     with pytest.raises(ValueError, match="finite"):
-        check_images(np.float32([[np.nan, 0.0]]), (2,))
+        check_images(np.float32([[np.nan, 0.0]]), (2,), any_vector=True)
+    with pytest.raises(ValueError, match=r"from -3.0 to 200.0"):
+        check_images(vectors, (2,))
+    densities = vae.Gaussian, vae.LearnedGaussian, vae.PredictedGaussian
+    assert all(kind().any_vector for kind in densities)
+    assert not any(kind(dequantize=True).any_vector for kind in densities)
+    assert not vae.Bernoulli().any_vector
+    assert not vae.DiscretizedLogistic().any_vector
+
+
+def test_all_that_is_bytes_or_floats_is_taken_as_it_is():
+    for dtype in ("uint8", "bool", "float16", "float32", "float64"):
+        images = np.eye(4)[None].astype(dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert check_images(images, (4, 4)) is images
+
+
+def test_bytes_of_zeros_and_ones_raise_a_doubt():
+    with pytest.warns(UserWarning, match="turn them into bool or float"):
+        check_images(np.eye(4, dtype="uint8")[None], (4, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_images(np.zeros((1, 4, 4), "uint8"), (4, 4))
+        check_images(2 * np.eye(4, dtype="uint8")[None], (4, 4))
+        check_images(np.eye(4, dtype="bool")[None], (4, 4))
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        vae.Bernoulli(),
+        vae.Gaussian(),
+        vae.LearnedGaussian(),
+        vae.DiscretizedLogistic(),
+        vae.BasisGaussian(np.eye(48)),
+    ],
+)
+@pytest.mark.parametrize("shape", [(4, 4, 1), (4, 4), (48,), (1, 1, 1), (4, 4, 6)])
+def test_a_decoder_of_another_shape_is_refused(likelihood, shape):
+    x = np.zeros((2, 4, 4, 3), "float32")
+    for draws in ((), (5,)):
+        with pytest.raises(ValueError, match=r"must end in \(4, 4, 3\)"):
+            likelihood.log_prob(x, np.zeros((*draws, 2, *shape), "float32"))
+
+
+def test_text_says_which_likelihood_it_is():
+    assert repr(vae.Bernoulli()) == "Bernoulli()"
+    assert repr(vae.Gaussian(0.1)) == "Gaussian(scale=0.1, dequantize=False)"
+    assert len(repr(vae.PredictedGaussian(bounds=(np.ones(999), 3.0)))) < 100

@@ -1,3 +1,5 @@
+import warnings
+
 from utils import vae
 
 import keras
@@ -142,6 +144,94 @@ def test_images_that_are_no_probabilities_are_refused(model, images):
         model.fit(images.astype("float32"), verbose=0)
     with pytest.raises(ValueError, match=r"\(N, 4, 4\)"):
         model.fit(images[..., None], verbose=0)
+    nothing = images[:2] * np.float32(np.nan)
+    for wrong in (images.astype("float32"), images.astype("int64"), nothing):
+        with pytest.raises(ValueError, match=r"^images .* bytes"):
+            model.evaluate(wrong, verbose=0)
+        for given in (wrong, (wrong,), [wrong, None]):
+            with pytest.raises(ValueError, match=r"^validation_data .* bytes"):
+                model.fit(images, validation_data=given, verbose=0)
+    assert model.optimizer.iterations == 0, "refused before anything is trained"
+
+
+def test_flat_images_are_checked_like_others(images):
+    flat = images.reshape(64, 16)
+    encoder, decoder = vae.dense_encoder((16,), 2, (8,)), vae.dense_decoder(2, (16,))
+    model = vae.VAE(encoder, decoder)
+    model.compile("adam")
+    model.fit(flat, verbose=0)
+    for wrong in (flat.astype("float32"), flat.astype("int64")):
+        for use in (model.fit, model.evaluate, model.encode):
+            with pytest.raises(ValueError, match="bytes"):
+                use(wrong)
+        with pytest.raises(ValueError, match="bytes"):
+            vae.log_likelihood(model, wrong)
+
+
+def test_validation_is_looked_at_once(model, images, monkeypatch):
+    """Not at every epoch: floats are looked through from end to end."""
+    names, check = [], model.check_images
+
+    def checked(images, name="images"):
+        names.append(name)
+        return check(images, name)
+
+    object.__setattr__(model, "check_images", checked)
+    model.fit(images, epochs=3, validation_data=(images,), verbose=0)
+    assert sorted(names) == ["images", "validation_data"]
+
+
+def test_the_decoder_must_draw_what_the_encoder_sees(images):
+    encoder = vae.dense_encoder((4, 4, 3), 2, (8,))
+    for link, likelihood in (("logit", None), ("identity", vae.Gaussian(0.1))):
+        decoder = vae.dense_decoder(2, (4, 4, 1), (8,), link=link)
+        model = vae.VAE(encoder, decoder, likelihood)
+        model.compile("adam")
+        with pytest.raises(ValueError, match=r"image_shape=\(4, 4, 3\)"):
+            model.fit(np.repeat(images[..., None], 3, axis=-1), verbose=0)
+
+
+@pytest.mark.parametrize("make", [vae.dense_decoder, vae.conv_decoder])
+def test_a_decoder_of_another_link_raises_a_doubt(make):
+    encoder = vae.dense_encoder((4, 4), 2, (8,))
+    for likelihood, wrong, right in (
+        (vae.Bernoulli(), "identity", "logit"),
+        (vae.Gaussian(), "logit", "identity"),
+        (vae.LearnedGaussian(), "logit", "identity"),
+        (vae.DiscretizedLogistic(), "logit", "identity"),
+    ):
+        with pytest.warns(UserWarning, match=f"link='{right}'"):
+            vae.VAE(encoder, make(2, (4, 4), link=wrong), likelihood)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            vae.VAE(encoder, make(2, (4, 4), link=right), likelihood)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": -5}, "batch_size is -5"),
+        ({"validation_split": 1.0}, "validation_split is 1.0"),
+        ({"validation_split": 0.999}, "leave some of 64 images"),
+        ({"validation_split": -0.5}, "validation_split is -0.5"),
+    ],
+)
+def test_wrong_settings_of_training_are_refused(model, images, settings, message):
+    with pytest.raises(ValueError, match=message):
+        model.fit(images, verbose=0, **settings)
+
+
+def test_wrong_counts_are_refused(model, images):
+    for count in (0, -1, 2.5, True):
+        with pytest.raises(ValueError, match="num_samples is"):
+            model.sample(count)
+        with pytest.raises(ValueError, match="num_steps is"):
+            model.interpolate(images[0], images[1], count)
+        with pytest.raises(ValueError, match="batch_size is"):
+            model.encode(images, batch_size=count)
+    with pytest.raises(ValueError, match=r"^second has shape"):
+        model.interpolate(images[0], images[1, :3])
 
 
 @pytest.mark.one_backend
@@ -151,6 +241,26 @@ def test_parts_that_do_not_fit_are_refused():
         vae.VAE(encoder, vae.dense_decoder(3, (4, 4)))
     with pytest.raises(ValueError, match="two outputs"):
         vae.VAE(vae.dense_decoder(3, (4, 4)), vae.dense_decoder(3, (4, 4)))
+    x, (mean, log_var) = encoder.input, encoder.output
+    named = keras.Model(x, {"mean": mean, "log_var": log_var})
+    decoder = vae.dense_decoder(2, (4, 4))
+    with pytest.raises(ValueError, match="a list of two outputs"):
+        vae.VAE(named, decoder)
+    unknown = keras.Sequential([keras.layers.Dense(16)])
+    for parts, name in (
+        ((None, decoder), "encoder"),
+        ((encoder, unknown), "decoder"),
+        ((encoder, keras.Model()), "decoder"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} is .* known shapes"):
+            vae.VAE(*parts)
+    for likelihood in (vae.Gaussian, "gaussian"):
+        with pytest.raises(ValueError, match=r"^likelihood is .* instance"):
+            vae.VAE(encoder, decoder, likelihood)
+    with pytest.raises(ValueError, match=r"^prior is Bernoulli\(\)"):
+        vae.VAE(encoder, decoder, prior=vae.Bernoulli())
+    with pytest.raises(ValueError, match="kl_weight is 'a'"):
+        vae.VAE(encoder, decoder, kl_weight="a")
 
 
 def test_dropout_acts_in_training_and_not_in_evaluation(images):

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from .layers import reparameterize
-from .likelihoods import check_images, check_positive_integer
+from .likelihoods import check_positive_integer
 from .random import generator, normal
 
 
@@ -24,7 +24,7 @@ class LogLikelihood:
         Their mean, in nats per image: the score.
     standard_error : float
         Of the mean, from the spread over images: how far another test set of
-        this size would move it.
+        this size would move it. NaN for a single image.
     per_image_error : ndarray, shape (images,)
         Standard error of each estimate, from its finite number of importance
         samples (delta method).
@@ -48,6 +48,8 @@ class LogLikelihood:
 
     @property
     def standard_error(self):
+        if len(self.per_image) == 1:
+            return math.nan
         return float(self.per_image.std(ddof=1) / math.sqrt(len(self.per_image)))
 
     @property
@@ -80,7 +82,7 @@ def log_likelihood(
     ----------
     vae : VAE
     images : array, shape (N, *image_shape)
-        Bytes 0 to 255, or floats in [0, 1]; held-out images, usually. A Bernoulli
+        As for ``vae.fit``; held-out images, usually. A Bernoulli
         likelihood binarizes each once, at random.
     num_samples : int
         Importance samples per image.
@@ -99,8 +101,8 @@ def log_likelihood(
     Raises
     ------
     ValueError
-        If the images do not suit the encoder, or are neither bytes nor in
-        [0, 1]; if `num_samples` or `batch_size` is not a positive integer.
+        If the images do not suit the model; if `num_samples` or `batch_size` is not
+        a positive integer.
 
     Notes
     -----
@@ -108,7 +110,7 @@ def log_likelihood(
     """
     check_positive_integer("num_samples", num_samples)
     check_positive_integer("batch_size", batch_size)
-    images = check_images(images, vae.encoder.input_shape[1:])
+    images = vae.check_images(images)
     # Slabs of about 5,000 decoded images keep a CPU's matrix products busy.
     rows = min(num_samples, max(1, 5000 // batch_size))
     sampler = _ImportanceSampler(vae, num_samples, rows, seed)
@@ -131,7 +133,7 @@ def active_units(vae, images, threshold=0.01):
     ----------
     vae : VAE
     images : array, shape (N, *image_shape)
-        Bytes, or floats in [0, 1].
+        As for ``vae.fit``.
     threshold : float
         A latent variable is active if the mean of q(z|x) varies over images by
         more than this, as a variance.

@@ -11,7 +11,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from .likelihoods import Dequantized, Likelihood, check_images, full_precision
+from .likelihoods import (
+    Dequantized,
+    Likelihood,
+    check_positive_integer,
+    check_sizes,
+    full_precision,
+    matched,
+)
 from .random import normal, uniform
 
 HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
@@ -55,8 +62,12 @@ def _interval(bounds):
 
 
 def _checked_bounds(bounds):
-    low, high = (np.asarray(bound, dtype="float64") for bound in bounds)
-    if not (np.all((low > 0) & (low < high)) and np.all(np.isfinite(high))):
+    try:
+        low, high = (np.asarray(bound, dtype="float64") for bound in bounds)
+        right = np.all((low > 0) & (low < high)) and np.all(np.isfinite(high))
+    except (TypeError, ValueError):
+        right = False
+    if not right:
         raise ValueError(
             f"bounds is {bounds!r}, but must be two positive, finite numbers, or "
             "arrays of such, the smaller one first."
@@ -80,10 +91,22 @@ class _LearnedScale(keras.layers.Layer):
         # In full precision, like all that log-weights are made of.
         super().__init__(**{"dtype": keras.config.floatx(), **kwargs})
         self.bounds = _checked_bounds(bounds)
-        raw = 0.0 if initial is None else _raw(_checked_scale(initial), self.bounds)
+        raw = 0.0
+        if initial is not None:
+            raw = _raw(_checked_scale(initial, shape), self.bounds)
         self.raw = self.add_weight(shape=shape, name="raw", autocast=False)
         self.raw.assign(np.broadcast_to(raw, shape))
         self.built = True
+
+    def _matched(self, decoded, x):
+        shape, image_shape = tuple(self.raw.shape), tuple(x.shape[1:])
+        known = None not in image_shape
+        if shape and known and shape != image_shape[-len(shape) :]:
+            raise ValueError(
+                f"shape is {shape}, but must be (), or the last axes of the images' "
+                f"{image_shape}."
+            )
+        return matched(decoded, x)
 
     @property
     def log_scale(self):
@@ -100,10 +123,15 @@ class _LearnedScale(keras.layers.Layer):
         return {**super().get_config(), "bounds": self.bounds}
 
 
-def _checked_scale(scale):
+def _checked_scale(scale, shape):
     scale = np.asarray(scale, dtype="float64")
     if not np.all((scale >= 0) & np.isfinite(scale)):
         raise ValueError("initial must hold finite numbers, none of them negative.")
+    if scale.shape not in ((), shape):
+        raise ValueError(
+            f"initial has shape {scale.shape}, but must be one number or of shape "
+            f"{shape}."
+        )
     return scale
 
 
@@ -137,7 +165,8 @@ class _FittedScale(Dequantized):
         -----
         Source: Rybkin, Daniilidis and Levine (2021), eq. 7; there for the batch.
         """
-        images = check_images(images, vae.encoder.input_shape[1:])
+        images = vae.check_images(images)
+        check_positive_integer("batch_size", batch_size)
         total = 0.0
         for i in range(0, len(images), batch_size):
             batch = images[i : i + batch_size]
@@ -154,8 +183,9 @@ class _FittedScale(Dequantized):
 class LearnedGaussian(_LearnedScale, _FittedScale, Likelihood):
     """Independent Gaussian pixels whose standard deviation is learned.
 
-    The mean is the decoder's output. Trained with the networks, from `initial`
-    on; `fit_scale` goes to the optimum at once.
+    The mean is the decoder's output: build the decoder with ``link="identity"``.
+    Trained with the networks, from `initial` on; `fit_scale` goes to the optimum at
+    once.
 
     Parameters
     ----------
@@ -167,14 +197,17 @@ class LearnedGaussian(_LearnedScale, _FittedScale, Likelihood):
         shape of the last axes, each dimension has bounds of its own: where vectors
         were whitened, a floor of the original ones is one divided by their scales.
     initial : float or array, shape `shape`, optional
-        Where it starts; the geometric middle of `bounds` if left out.
+        Where it starts, or beyond `bounds` at the nearer end; their geometric middle
+        if left out.
     dequantize : bool
         As for `Dequantized`.
 
     Raises
     ------
     ValueError
-        If `bounds` are not positive and in order, or `initial` is negative.
+        If `shape` is no tuple, `bounds` are not positive and in order, or `initial` is
+        negative or of another shape. By `log_prob`: if the images, or what the decoder
+        gives, do not suit the shape.
 
     Notes
     -----
@@ -184,11 +217,11 @@ class LearnedGaussian(_LearnedScale, _FittedScale, Likelihood):
     def __init__(
         self, shape=(), *, bounds=BOUNDS, initial=None, dequantize=False, **kwargs
     ):
-        super().__init__(tuple(shape), bounds, initial, **kwargs)
+        super().__init__(check_sizes("shape", shape), bounds, initial, **kwargs)
         self.dequantize = bool(dequantize)
 
     def _residuals(self, x, decoded):
-        return x - full_precision(decoded)
+        return x - self._matched(decoded, x)
 
     def log_prob(self, x, decoded):
         return _log_prob(self._residuals(x, decoded), self.log_scale, _pixel_axes(x))
@@ -208,7 +241,8 @@ class PredictedGaussian(Dequantized, Likelihood):
 
     The last axis of the decoder's output is twice as long as that of the image:
     the means come first, then numbers that `bounded_log_scale` turns into
-    logarithms of standard deviations.
+    logarithms of standard deviations. Build the decoder with ``link="identity"`` and
+    ``outputs_per_pixel=2``.
 
     Parameters
     ----------
@@ -218,8 +252,8 @@ class PredictedGaussian(Dequantized, Likelihood):
     Raises
     ------
     ValueError
-        If `bounds` are not positive and in order, or the decoder's last axis is
-        not twice as long as that of the image.
+        If `bounds` are not positive and in order. By `log_prob`: if the decoder's
+        last axis is not twice as long as that of the image, or the others differ.
 
     Notes
     -----
@@ -234,13 +268,7 @@ class PredictedGaussian(Dequantized, Likelihood):
         return ops.split(full_precision(decoded), 2, axis=-1)
 
     def log_prob(self, x, decoded):
-        if decoded.shape[-1] != 2 * x.shape[-1]:
-            raise ValueError(
-                f"decoded has {decoded.shape[-1]} channels for images of "
-                f"{x.shape[-1]}, but must have twice as many, a mean and a raw scale "
-                "for each: build the decoder with outputs_per_pixel=2."
-            )
-        mean, raw = self._split(decoded)
+        mean, raw = self._split(matched(decoded, x, outputs_per_pixel=2))
         log_scale = bounded_log_scale(raw, self.bounds)
         return _log_prob(x - mean, log_scale, _pixel_axes(x))
 
@@ -265,7 +293,8 @@ class BasisGaussian(_LearnedScale, _FittedScale, Likelihood):
 
     The residual's coordinates in a fixed orthonormal basis have a learned standard
     deviation each. In pixels, that is a Gaussian of covariance V diag(scale²) Vᵀ;
-    and since det V is 1 or -1, its density is one of pixels.
+    and since det V is 1 or -1, its density is one of pixels. Build the decoder with
+    ``link="identity"``.
 
     Parameters
     ----------
@@ -302,7 +331,7 @@ class BasisGaussian(_LearnedScale, _FittedScale, Likelihood):
         self.basis.assign(basis)
 
     def _residuals(self, x, decoded):
-        residuals = x - full_precision(decoded)
+        residuals = x - matched(decoded, x)
         axes = ops.shape(residuals)[: 1 - len(x.shape)]
         return ops.reshape(residuals, (*axes, -1)) @ ops.convert_to_tensor(self.basis)
 
@@ -346,7 +375,8 @@ def _checked_basis(basis):
 class DiscretizedLogistic(_LearnedScale, Likelihood):
     """Independent bytes: a logistic distribution, cut into 256 intervals.
 
-    The decoder gives its location, in [0, 1] for black to white; the interval of
+    The decoder, built with ``link="identity"``, gives its location, in [0, 1] for
+    black to white; the interval of
     a byte is as wide as the steps between bytes, those of 0 and 255 extend to
     infinity. `log_prob` is the logarithm of a probability, not of a density.
 
@@ -367,9 +397,10 @@ class DiscretizedLogistic(_LearnedScale, Likelihood):
     """
 
     scores = "bytes"
+    link = "identity"
 
     def __init__(self, shape=(), *, bounds=BOUNDS, initial=None, **kwargs):
-        super().__init__(tuple(shape), bounds, initial, **kwargs)
+        super().__init__(check_sizes("shape", shape), bounds, initial, **kwargs)
 
     def observe(self, images, seed):
         """Turn images into bytes over 255, floats to the nearest."""
@@ -378,7 +409,7 @@ class DiscretizedLogistic(_LearnedScale, Likelihood):
     def log_prob(self, x, decoded):
         log_scale = self.log_scale
         per_scale = ops.exp(-log_scale)
-        residuals = x - full_precision(decoded)
+        residuals = x - self._matched(decoded, x)
         # With u and l the ends of the interval, in scales from the location:
         # s(u) - s(l) = s(u) s(-l) (1 - exp(l - u)), for the sigmoid s. No
         # difference of two numbers near 1, and u - l is known in advance.

@@ -5,6 +5,8 @@ trained, scored and drawn from without knowing which one it has.
 """
 
 import math
+import reprlib
+import warnings
 
 import keras
 import numpy as np
@@ -18,16 +20,38 @@ class Likelihood:
 
     A subclass scores with ``log_prob(x, decoded)`` and draws with
     ``sample(decoded, seed)``; one that models something other than the images
-    in [0, 1], or whose decoder does not end in the mean, overrides the rest.
+    in [0, 1], or whose decoder does not end in the mean, overrides the rest. To be
+    saved with a model and loaded again, it must be registered, and have its
+    settings in ``get_config``.
 
     Attributes
     ----------
     scores : {"density", "bytes", None}
         What `log_prob` is the logarithm of, for `bits_per_dim`: a density of
         dequantized bytes, the probability of bytes, or neither.
+    any_vector : bool
+        Whether vectors, which have one axis, may be any finite floats, such as
+        principal components. Other vectors, and all images, must be in [0, 1].
+    link : {"logit", "identity", None}
+        With which `dense_decoder` and `conv_decoder` build the decoder; None for a
+        decoder of another kind.
+
+    Examples
+    --------
+    >>> @keras.saving.register_keras_serializable(package="mine")
+    ... class Laplace(Likelihood):
+    ...     link = "identity"
+    ...
+    ...     def log_prob(self, x, decoded):
+    ...         terms = -ops.abs(x - decoded) - math.log(2)
+    ...         return ops.sum(terms, axis=tuple(range(1 - len(x.shape), 0)))
+    >>> float(Laplace().log_prob(np.ones((1, 2)), np.ones((1, 2)))[0] / math.log(2))
+    -2.0
     """
 
     scores = None
+    any_vector = False
+    link = None
 
     def observe(self, images, seed):
         """Turn images into what is modelled.
@@ -71,6 +95,11 @@ class Likelihood:
         """Draw from the likelihood, the shape of `decoded`."""
         raise NotImplementedError
 
+    def __repr__(self):
+        settings = self.get_config().items()
+        settings = (f"{name}={reprlib.repr(value)}" for name, value in settings)
+        return f"{type(self).__name__}({', '.join(settings)})"
+
     def get_config(self):
         return {}
 
@@ -83,10 +112,13 @@ class Likelihood:
 class Bernoulli(Likelihood):
     """Independent binary pixels, the decoder's output being their logits.
 
-    Implements eq. (4.17). Grey values are probabilities of a white pixel:
-    ``observe`` draws a binary image from them on the device, anew at each call
-    (stochastic binarization; Salakhutdinov and Murray, 2008).
+    Implements eq. (4.17). Build the decoder with ``link="logit"``. Grey values are
+    probabilities of a white pixel: ``observe`` draws a binary image from them on the
+    device, anew at each call (stochastic binarization; Salakhutdinov and Murray,
+    2008).
     """
+
+    link = "logit"
 
     def observe(self, images, seed):
         """Binarize images: zeros and ones, as floats."""
@@ -96,7 +128,7 @@ class Bernoulli(Likelihood):
 
     def log_prob(self, x, decoded):
         # Both halves of the Bernoulli in one stable expression.
-        logits = full_precision(decoded)
+        logits = matched(decoded, x)
         softplus = _sum_softplus(logits, len(x.shape) - 1)
         return _sum_pixels(x * logits, x) - softplus
 
@@ -124,6 +156,11 @@ class Dequantized:
     """
 
     dequantize = False
+    link = "identity"
+
+    @property
+    def any_vector(self):
+        return not self.dequantize
 
     @property
     def scores(self):
@@ -142,7 +179,7 @@ class Gaussian(Dequantized, Likelihood):
     """Independent Gaussian pixels of one fixed standard deviation.
 
     Implements eq. (4.16), a density over images in [0, 1] whose mean is the
-    decoder's output.
+    decoder's output: build the decoder with ``link="identity"``.
 
     Parameters
     ----------
@@ -158,13 +195,13 @@ class Gaussian(Dequantized, Likelihood):
     """
 
     def __init__(self, scale=1.0, *, dequantize=False):
-        if not (scale > 0 and math.isfinite(scale)):
+        self.scale = check_scalar("scale", scale)
+        if not 0 < self.scale < math.inf:
             raise ValueError(f"scale is {scale!r}, but must be positive and finite.")
-        self.scale = float(scale)
         self.dequantize = bool(dequantize)
 
     def log_prob(self, x, decoded):
-        residuals = (x - full_precision(decoded)) / self.scale
+        residuals = (x - matched(decoded, x)) / self.scale
         log_norm = math.log(self.scale) + 0.5 * math.log(2 * math.pi)
         return _sum_pixels(-0.5 * ops.square(residuals) - log_norm, x)
 
@@ -179,6 +216,24 @@ class Gaussian(Dequantized, Likelihood):
 def full_precision(decoded):
     """Cast what a decoder gives: sums over pixels are never in half precision."""
     return ops.cast(decoded, keras.config.floatx())
+
+
+def matched(decoded, x, outputs_per_pixel=1):
+    """Return what a decoder gives in full precision, if it suits the images `x`.
+
+    What only broadcasts, such as grey means of colour images, would be scored as if
+    it were right.
+    """
+    image_shape, given = tuple(x.shape[1:]), tuple(decoded.shape)
+    if None not in image_shape:
+        expected = (*image_shape[:-1], image_shape[-1] * outputs_per_pixel)
+        if given[-len(expected) :] != expected:
+            raise ValueError(
+                f"decoded has shape {given}, but must end in {expected}: build the "
+                f"decoder with image_shape={image_shape} and "
+                f"outputs_per_pixel={outputs_per_pixel}."
+            )
+    return full_precision(decoded)
 
 
 def _sum_pixels(terms, x):
@@ -292,15 +347,26 @@ def check_sizes(name, value, at_least=0):
     return sizes
 
 
-def check_images(images, image_shape):
+def check_scalar(name, value):
+    """Return a number as a float, or raise a ValueError that names the argument."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {value!r}, but must be a number.") from None
+
+
+def check_images(images, image_shape, *, any_vector=False, name="images"):
     """Return `images` as an array, or say what is wrong with them.
 
     Parameters
     ----------
     images : array-like, shape (N, *image_shape)
-        Of one axis, `image_shape` is that of vectors, such as principal components,
-        which may be any finite floats.
     image_shape : tuple of int
+    any_vector : bool
+        Whether images of one axis, which are vectors such as principal components,
+        may be any finite floats: as for `Likelihood`.
+    name : str
+        Of the argument, for the error.
 
     Returns
     -------
@@ -311,21 +377,38 @@ def check_images(images, image_shape):
     ValueError
         If the shape differs, there is no image, or the values are neither bytes
         nor floats in [0, 1], nor the finite floats of a vector.
+
+    Warns
+    -----
+    UserWarning
+        If bytes look like zeros and ones: all of them nearly black.
     """
     images = np.asarray(images)
     if images.shape[1:] != tuple(image_shape) or not len(images):
         raise ValueError(
-            f"images has shape {images.shape}, but must be (N, "
+            f"{name} has shape {images.shape}, but must be (N, "
             f"{', '.join(map(str, image_shape))}) with N at least 1."
         )
     if images.dtype == np.uint8:
+        if images[:100].max() == 1:  # a few, as the rest may be larger than memory
+            warnings.warn(
+                f"{name} are bytes of 0 and 1, of which 255 would be white: if 1 is "
+                "meant to be white, turn them into bool or float.",
+                stacklevel=4,  # of VAE.check_images, of what the user called
+            )
         return images
-    low, high = images.min(), images.max()
-    if len(image_shape) == 1 and not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError(f"images runs from {low} to {high}, but must be finite.")
-    if len(image_shape) > 1 and not (low >= 0 and high <= 1):
+    if images.dtype.kind not in "bf" and images.dtype.name != "bfloat16":
         raise ValueError(
-            f"images runs from {low} to {high} as {images.dtype}, "
+            f"{name} are {images.dtype}, but must be bytes (uint8, 0 to 255), "
+            "booleans or floats."
+        )
+    low, high = images.min(), images.max()
+    if any_vector and len(image_shape) == 1:
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ValueError(f"{name} runs from {low} to {high}, but must be finite.")
+    elif not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"{name} runs from {low} to {high} as {images.dtype}, "
             "but must be bytes (uint8, 0 to 255) or floats in [0, 1]."
         )
     return images

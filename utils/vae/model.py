@@ -1,6 +1,7 @@
 """The variational autoencoder as a Keras model."""
 
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -8,8 +9,15 @@ from keras import ops
 
 from .backend import device_loop, num_devices, variable_scope
 from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
-from .likelihoods import Bernoulli, check_images, check_positive_integer
-from .priors import gaussian_log_prob
+from .likelihoods import (
+    Bernoulli,
+    Likelihood,
+    check_images,
+    check_positive_integer,
+    check_scalar,
+)
+from .networks import HEAD_NAMES
+from .priors import HierarchicalPrior, gaussian_log_prob
 from .random import generator, normal
 from .training import ShuffledImages, hears_minibatches
 
@@ -25,9 +33,10 @@ class VAE(SavedSeed, keras.Model):
     Parameters
     ----------
     encoder : keras.Model
-        From an observation to the pair (mean, log_var) of q(z|x).
+        From an observation to the pair (mean, log_var) of q(z|x). Its shapes must be
+        known: functional, or a ``Sequential`` that begins with ``keras.Input``.
     decoder : keras.Model
-        From a latent vector to the parameters of p(x|z).
+        From a latent vector to the parameters of p(x|z); its shapes as well.
     likelihood : Likelihood, optional
         What the decoder's output means; `Bernoulli` if left out.
     prior : HierarchicalPrior, optional
@@ -46,12 +55,21 @@ class VAE(SavedSeed, keras.Model):
     Raises
     ------
     ValueError
-        If the encoder does not end in two equal outputs, or the decoder or the
-        prior does not take what the encoder gives; if `num_samples` is not a positive
-        integer, or `kl_weight` is negative.
+        If a network's shapes are not known, the encoder does not end in two equal
+        outputs, or the decoder or the prior does not take what the encoder gives; if
+        `likelihood` or `prior` is none; if `num_samples` is not a positive integer,
+        or `kl_weight` is negative.
+
+    Warns
+    -----
+    UserWarning
+        If the decoder was built with another link than that of the likelihood.
 
     Notes
     -----
+    To load a saved model, import `utils.vae` first, and whatever registers a
+    likelihood of your own.
+
     Calling the model returns a dictionary: ``x`` (the observation, binarized
     anew), ``mean``, ``log_var``, ``z`` and ``decoded`` (the parameters of the
     likelihood, logits for a Bernoulli), the last two with an axis of draws in
@@ -72,15 +90,17 @@ class VAE(SavedSeed, keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        _check_parts(encoder, decoder, prior)
-        check_positive_integer("num_samples", num_samples)
-        if not kl_weight >= 0:
-            raise ValueError(f"kl_weight is {kl_weight!r}, but must not be negative.")
+        likelihood = Bernoulli() if likelihood is None else likelihood
+        _check_parts(encoder, decoder, likelihood, prior)
+        self.num_samples = check_positive_integer("num_samples", num_samples)
+        if not 0 <= check_scalar("kl_weight", kl_weight) < math.inf:
+            raise ValueError(
+                f"kl_weight is {kl_weight!r}, but must be finite and not negative."
+            )
         self.encoder = encoder
         self.decoder = decoder
-        self.likelihood = Bernoulli() if likelihood is None else likelihood
+        self.likelihood = likelihood
         self.prior = prior
-        self.num_samples = int(num_samples)
         self.kl_weight = keras.Variable(kl_weight, trainable=False, name="kl_weight")
         self.seed_generator = generator(seed)
         self.seed = self.seed_generator.get_config()["seed"]
@@ -141,10 +161,12 @@ class VAE(SavedSeed, keras.Model):
         Parameters
         ----------
         x : array, shape (N, *image_shape), or any other data that Keras takes
-            Bytes 0 to 255, or floats in [0, 1]. Images are copied a block at a
-            time, so a ``numpy.memmap`` may be larger than memory.
+            Bytes 0 to 255, booleans, or floats in [0, 1]; vectors of any finite
+            floats, if the likelihood takes them (`Likelihood.any_vector`). Images are
+            copied a block at a time, so a ``numpy.memmap`` may be larger than memory.
         y, batch_size, epochs, ..., shuffle, **kwargs
-            As for ``keras.Model.fit``; there are no labels.
+            As for ``keras.Model.fit``; there are no labels. An array of
+            `validation_data` must be as `x`.
 
         Returns
         -------
@@ -153,14 +175,25 @@ class VAE(SavedSeed, keras.Model):
         Raises
         ------
         ValueError
-            If `x` is an array of another shape, or neither bytes nor in [0, 1];
-            if labels or sample weights are given.
+            If `x` or `validation_data` is an array of another shape or of other
+            values; if `batch_size` is not a positive integer, or `validation_split`
+            leaves no image to train on; if labels or sample weights are given.
         """
+        if batch_size is not None:
+            batch_size = check_positive_integer("batch_size", batch_size)
+        held_out = keras.utils.unpack_x_y_sample_weight(validation_data)[0]
+        if isinstance(held_out, np.ndarray):
+            self.check_images(held_out, "validation_data")
         if isinstance(x, np.ndarray):
-            check_images(x, self.encoder.input_shape[1:])
+            self.check_images(x)
             if validation_split and validation_data is None:
-                held_out = len(x) - math.floor(len(x) * (1 - validation_split))
-                x, validation_data = x[:-held_out], (x[-held_out:],)
+                kept = math.floor(len(x) * (1 - validation_split))
+                if not 0 < kept < len(x):
+                    raise ValueError(
+                        f"validation_split is {validation_split!r}, but must lie in "
+                        f"[0, 1), and leave some of {len(x)} images for training."
+                    )
+                x, validation_data = x[:kept], (x[kept:],)
             extras = ("sample_weight", "steps_per_epoch")
             if shuffle and y is None and all(kwargs.get(k) is None for k in extras):
                 kwargs.setdefault("validation_batch_size", batch_size)
@@ -196,6 +229,53 @@ class VAE(SavedSeed, keras.Model):
                 self._in_blocks = False
                 self._loop.unload()
                 self.train_function = None
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """Score images, as ``keras.Model.evaluate`` does.
+
+        Parameters
+        ----------
+        x : array, shape (N, *image_shape), or any other data that Keras takes
+            As for `fit`.
+        *args, **kwargs
+            As for ``keras.Model.evaluate``; there are no labels.
+
+        Returns
+        -------
+        float, list of float or dict
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        """
+        # What `fit` validates with was checked before the first epoch.
+        if isinstance(x, np.ndarray) and not kwargs.get("_use_cached_eval_dataset"):
+            self.check_images(x)
+        return super().evaluate(x, *args, **kwargs)
+
+    def check_images(self, images, name="images"):
+        """Return images as an array, or say why the model cannot take them.
+
+        Parameters
+        ----------
+        images : array-like, shape (N, *image_shape)
+            As for `fit`.
+        name : str
+            What the error calls them.
+
+        Returns
+        -------
+        ndarray
+
+        Raises
+        ------
+        ValueError
+            If the shape differs from the encoder's, there is no image, or the values
+            are not what the likelihood models.
+        """
+        shape, any_vector = self.encoder.input_shape[1:], self.likelihood.any_vector
+        return check_images(images, shape, any_vector=any_vector, name=name)
 
     def make_train_function(self, force=False):
         if self._in_blocks:
@@ -262,14 +342,20 @@ class VAE(SavedSeed, keras.Model):
         Parameters
         ----------
         images : array, shape (N, *image_shape)
-            Bytes, or floats in [0, 1]; a Bernoulli likelihood binarizes anew.
+            As for `fit`; a Bernoulli likelihood binarizes anew.
         batch_size : int
 
         Returns
         -------
         mean, log_var : ndarray, shape (N, latent_dim)
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
         """
-        images = check_images(images, self.encoder.input_shape[1:])
+        images = self.check_images(images)
+        check_positive_integer("batch_size", batch_size)
         parts = []
         for i in range(0, len(images), batch_size):
             batch = ops.convert_to_tensor(images[i : i + batch_size])
@@ -289,8 +375,16 @@ class VAE(SavedSeed, keras.Model):
 
         Returns
         -------
-        ndarray, shape (num_samples, *image_shape)
+        ndarray of float, shape (num_samples, *image_shape)
+            In [0, 1] for black to white. Not clipped: under a Gaussian likelihood
+            draws, and sometimes means, leave [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If `num_samples` is not a positive integer.
         """
+        check_positive_integer("num_samples", num_samples)
         seed = generator(seed)
         if self.prior is None:
             z = keras.random.normal((num_samples, self.latent_dim), seed=seed)
@@ -306,13 +400,19 @@ class VAE(SavedSeed, keras.Model):
         Parameters
         ----------
         images : array, shape (N, *image_shape)
-            Bytes, or floats in [0, 1].
+            As for `fit`.
         draw : bool
             As for `sample`.
 
         Returns
         -------
-        ndarray, shape (N, *image_shape)
+        ndarray of float, shape (N, *image_shape)
+            As for `sample`.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
         """
         z = self.sampling(self.encode(images))
         return self._picture(self.decoder(z), draw, self.seed_generator)
@@ -323,15 +423,24 @@ class VAE(SavedSeed, keras.Model):
         Parameters
         ----------
         first, second : array, shape `image_shape`
-            Bytes, or floats in [0, 1]; their mean encodings are the two ends.
+            As for `fit`; their mean encodings are the two ends.
         num_steps : int
             Images along the line, both ends included.
 
         Returns
         -------
-        ndarray, shape (num_steps, *image_shape)
+        ndarray of float, shape (num_steps, *image_shape)
+            As for `sample`.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`, or if `num_steps` is not a positive integer.
         """
-        start, end = self.encode(np.stack([first, second]))[0]
+        check_positive_integer("num_steps", num_steps)
+        pair = {"first": first, "second": second}
+        ends = [self.check_images([image], name) for name, image in pair.items()]
+        start, end = self.encode(np.concatenate(ends))[0]
         return self._picture(self.decoder(np.linspace(start, end, num_steps)))
 
     def _picture(self, decoded, draw=False, seed=None):
@@ -359,22 +468,50 @@ class VAE(SavedSeed, keras.Model):
         return cls(**config)
 
 
-def _check_parts(encoder, decoder, prior):
-    outputs = encoder.output_shape
-    if not (isinstance(outputs, (tuple, list)) and len(outputs) == 2) or (
+def _check_parts(encoder, decoder, likelihood, prior):
+    _, outputs = _shapes("encoder", encoder)
+    if not (isinstance(encoder.output, (tuple, list)) and len(outputs) == 2) or (
         outputs[0] != outputs[1]
     ):
         raise ValueError(
-            "encoder must end in two outputs of one shape, the mean and the "
-            f"log-variance of z, but its outputs have shape {outputs}."
+            "encoder must end in a list of two outputs of one shape, the mean and the "
+            f"log-variance of z, but its output is {encoder.output}."
         )
-    if decoder.input_shape != outputs[0]:
+    latent, _ = _shapes("decoder", decoder)
+    if latent != outputs[0]:
         raise ValueError(
-            f"decoder takes latent vectors of shape {decoder.input_shape}, but "
+            f"decoder takes latent vectors of shape {latent}, but "
             f"the encoder gives {outputs[0]}: use one latent_dim for both."
+        )
+    if not isinstance(likelihood, Likelihood):
+        raise ValueError(
+            f"likelihood is {likelihood!r}, but must be an instance of a subclass of "
+            "Likelihood, such as Gaussian(0.1)."
+        )
+    names = {layer.name for layer in decoder.layers}
+    for link, name in HEAD_NAMES.items():
+        if name in names and likelihood.link not in (None, link):
+            warnings.warn(
+                f"decoder ends in {name}, but {likelihood!r} is of another kind: "
+                f"build it with link={likelihood.link!r}.",
+                stacklevel=3,
+            )
+    if prior is not None and not isinstance(prior, HierarchicalPrior):
+        raise ValueError(
+            f"prior is {prior!r}, but must be a HierarchicalPrior or None."
         )
     if prior is not None and prior.encoder.input_shape != outputs[0]:
         raise ValueError(
             f"prior is one of vectors of shape {prior.encoder.input_shape}, but the "
             f"encoder gives {outputs[0]}: use one latent_dim for both."
         )
+
+
+def _shapes(name, network):
+    try:
+        return network.input_shape, network.output_shape
+    except AttributeError:
+        raise ValueError(
+            f"{name} is {network!r}, but must be a keras.Model with known shapes: "
+            "functional, or a Sequential that begins with keras.Input."
+        ) from None
