@@ -22,7 +22,8 @@ def images():
 def make_model():
     def make(latent_dim=2, seed=3, **settings):
         encoder = vae.dense_encoder((4, 4), latent_dim, (8,))
-        decoder = vae.dense_decoder(latent_dim, (4, 4), (8,))
+        link = getattr(settings.get("likelihood"), "link", "logit")
+        decoder = vae.dense_decoder(latent_dim, (4, 4), (8,), link=link)
         model = vae.VAE(encoder, decoder, seed=seed, **settings)
         model.compile(keras.optimizers.Adam(0.01))
         return model

@@ -182,8 +182,8 @@ def test_validation_is_looked_at_once(model, images, monkeypatch):
 
 
 def test_the_decoder_must_draw_what_the_encoder_sees(images):
-    encoder = vae.dense_encoder((4, 4, 3), 2, (8,))
     for link, likelihood in (("logit", None), ("identity", vae.Gaussian(0.1))):
+        encoder = vae.dense_encoder((4, 4, 3), 2, (8,))
         decoder = vae.dense_decoder(2, (4, 4, 1), (8,), link=link)
         model = vae.VAE(encoder, decoder, likelihood)
         model.compile("adam")
