@@ -5,15 +5,17 @@ That its code runs, and that its ledger is the committed one, nbval tests.
 
 import ast
 import re
-from pathlib import Path
+
+from lessons import DEFINED, EXERCISE, FOLDER, NUMBER, pictures, prose, read_lessons
+from pictures import make_pictures
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 LESSONS = sorted(FOLDER.glob("*.ipynb"))
-TAG = re.compile(r"\\tag\{(\d+\.\d+[a-z]?)\}")
-RAN = re.compile(r"✓ \((\d+\.\d+[a-z]?)\)")
+RAN = re.compile(rf"✓ \(({NUMBER})\)")
 
 
 @pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
@@ -43,16 +45,15 @@ def test_there_are_lessons():
 
 
 def test_every_equation_has_a_check_that_ran_and_every_check_an_equation(lesson):
-    text = "\n".join(cell.source for cell in cells(lesson, "markdown"))
-    tags = TAG.findall(text)
+    tags = DEFINED["eq"].findall(prose(lesson))
     assert tags, "a lesson without equations"
     assert len(tags) == len(set(tags)), "an equation number was given twice"
     assert set(tags) == set(RAN.findall(printed(lesson)))
 
 
 def test_equations_carry_the_number_of_their_lesson(path, lesson):
-    text = "\n".join(cell.source for cell in cells(lesson, "markdown"))
-    assert {tag.split(".")[0] for tag in TAG.findall(text)} == {path.stem[1]}
+    tags = DEFINED["eq"].findall(prose(lesson))
+    assert {tag.split(".")[0] for tag in tags} == {path.stem[1]}
 
 
 def test_the_two_sides_of_a_check_are_different_code(lesson):
@@ -98,23 +99,20 @@ def test_cells_are_short(lesson):
 
 def test_every_figure_has_a_caption(lesson):
     for i, cell in enumerate(lesson.cells):
-        outputs = cell.get("outputs", [])
-        if any("image/png" in output.get("data", {}) for output in outputs):
+        if pictures(cell):
             caption = lesson.cells[i + 1].source
-            assert caption.startswith("**Figure "), f"no caption under:\n{cell.source}"
+            assert DEFINED["fig"].match(caption), f"no caption under:\n{cell.source}"
 
 
 def test_every_slider_has_a_picture_right_beside_it(lesson):
     code = cells(lesson, "code")
     for i, cell in enumerate(code):
         if "plotting.sliders(" in cell.source:
-            beside = [o for c in code[i - 1 : i + 2] for o in c.outputs]
-            assert any("image/png" in o.get("data", {}) for o in beside), cell.source
+            assert any(map(pictures, code[i - 1 : i + 2])), cell.source
 
 
 def test_every_exercise_has_a_folded_solution_that_is_accepted(lesson):
-    text = "\n".join(cell.source for cell in cells(lesson, "markdown"))
-    exercises = re.findall(r"\*\*Exercise (\d\.\d+) ", text)
+    exercises = [number for number, _ in EXERCISE.findall(prose(lesson))]
     solutions = [c for c in lesson.cells if "solution" in c.metadata.get("tags", [])]
     assert exercises
     assert len(solutions) == len(exercises)
@@ -128,6 +126,13 @@ def test_links_to_files_lead_somewhere(lesson):
     for cell in cells(lesson, "markdown"):
         for target in re.findall(r"\]\(([^)#:]+)\)", cell.source):
             assert (FOLDER / target).exists(), target
+
+
+def test_the_pictures_of_the_readme_are_those_of_the_lessons():
+    for name, picture in make_pictures(read_lessons()).items():
+        stored = Image.open(FOLDER / "pictures" / f"{name}.png")
+        message = f"{name}: call notebooks/pictures.py, as `make outputs` does"
+        assert np.array_equal(stored.convert("RGB"), picture.convert("RGB")), message
 
 
 def test_the_file_is_small(path):
