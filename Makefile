@@ -139,5 +139,6 @@ build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 	  nbformat.write(lesson, sys.argv[1])" build/executed.ipynb
 	@rm build/executing.ipynb && mv build/executed.ipynb $@
 
-build/site/index.html: $(EXECUTED) notebooks/conf.py $(wildcard notebooks/book.*) README.md
+build/site/index.html: $(EXECUTED) notebooks/conf.py $(wildcard notebooks/book.*) \
+  notebooks/lessons.py notebooks/pictures/road.png README.md
 	@$(BIN)/sphinx-build -q -E -W -c notebooks build/lessons build/site

@@ -3,7 +3,7 @@
 Before Sphinx reads the lessons, the start page and the page of equations and slips
 are written beside them. After it has made a page, mentions of an equation, figure,
 section or exercise become links, and pictures are described by their captions.
-All of it is read off the lessons, by the patterns below.
+All of it is read off the lessons, by the patterns of `lessons.py` and those below.
 """
 
 import html

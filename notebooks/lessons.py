@@ -44,7 +44,7 @@ def figures(lesson):
     """Return the figures of a lesson by number: pictures, and the caption below."""
     found = {}
     for cell, below in zip(lesson.cells, lesson.cells[1:], strict=False):
-        number = DEFINED["fig"].match(below.source)
-        if number and pictures(cell):
-            found[number.group(1)] = pictures(cell), below.source
+        number, shown = DEFINED["fig"].match(below.source), pictures(cell)
+        if number and shown:
+            found[number.group(1)] = shown, below.source
     return found

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
 
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
-    pytest.importorskip("tensorflow")
     monkeypatch.chdir(tmp_path)  # it saves a model
     rng = np.random.default_rng(0)
     given = {

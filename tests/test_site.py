@@ -11,16 +11,14 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import book
-from lessons import DEFINED, pictures
+from lessons import DEFINED, FOLDER, pictures, prose
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 LESSONS = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}
 PAGES = ["index", *LESSONS, "equations", "search"]
 FLAGS = [
@@ -45,8 +43,7 @@ def read(name):
 
 
 def markdown(name):
-    cells = [c.source for c in read(name).cells if c.cell_type == "markdown"]
-    return "\n\n".join(cells)
+    return prose(read(name))
 
 
 def count_formulas(text):

@@ -374,8 +374,8 @@ def _as_images(images):
         images = images[..., 0]
     if images.ndim < 3 or not images.size or images.shape[3:] not in ((), (3,)):
         raise ValueError(
-            "images must have shape (N, height, width) or (N, height, width, 3) "
-            f"with N at least 1, but has {images.shape}."
+            "images must have shape (N, height, width), or (N, height, width, 3) for "
+            f"colour, or 1 in place of 3, with N at least 1, but has {images.shape}."
         )
     if images.dtype == np.uint8:
         return images / 255
