@@ -3,6 +3,7 @@
 | module        | what it holds                                              |
 |---------------|------------------------------------------------------------|
 | `presets`     | how long a lesson runs: smoke, default or full             |
+| `arguments`   | arguments, checked by all the others                       |
 | `checks`      | `check` and `ledger`: every equation confirmed by a number |
 | `plotting`    | one style, and the pictures that several lessons draw      |
 | `datasets`    | MNIST and SVHN, downloaded, local or stand-in              |
