@@ -14,7 +14,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # it saves a model
     rng = np.random.default_rng(0)
     given = {
-        "images": rng.integers(256, size=(1_300, 6, 6), dtype="uint8"),
+        "images": rng.integers(256, size=(1_010, 6, 6), dtype="uint8"),
         "X": rng.normal(size=(200, 2)),
     }
     for block in BLOCKS:

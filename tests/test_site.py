@@ -445,10 +445,11 @@ FAULTS = """async () => (await axe.run(document, {
              v.nodes.slice(0, 5).map(n => n.html.slice(0, 300))])"""
 
 
+# Each width and each theme once: what is wrong in a theme is wrong at either width.
 @pytest.mark.parametrize(
     ("size", "theme"),
-    [(PHONE, "light"), (PHONE, "dark"), (DESK, "light"), (DESK, "dark")],
-    ids=["phone-light", "phone-dark", "desk-light", "desk-dark"],
+    [(PHONE, "dark"), (DESK, "light")],
+    ids=["phone-dark", "desk-light"],
 )
 def test_axe_finds_no_serious_fault(visit, size, theme):
     if not visit.page.evaluate("'axe' in window"):

@@ -29,34 +29,41 @@ def trainable(model):
     return [np.array(variable) for variable in model.trainable_variables]
 
 
-@pytest.mark.parametrize("steps", [1, 3, 100])
 @pytest.mark.parametrize(
     "likelihood", [vae.Bernoulli(), vae.Gaussian(0.5)], ids=["bernoulli", "gaussian"]
 )
-def test_it_ends_where_keras_own_loop_ends(train, monkeypatch, likelihood, steps):
-    mine, history = train(likelihood, steps_per_execution=steps)
-    assert isinstance(mine._loop, backend.DeviceLoop)
+def test_it_ends_where_keras_own_loop_ends(train, monkeypatch, likelihood):
+    mine = [train(likelihood, steps_per_execution=steps) for steps in (1, 3, 100)]
     monkeypatch.setattr(model_module, "device_loop", lambda *_, **__: None)
     keras_own, expected = train(likelihood)
     assert keras_own._loop is None
-    assert mine.optimizer.iterations == keras_own.optimizer.iterations == 21
-    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-4)
-    for a, b in zip(trainable(mine), trainable(keras_own), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-4)
+    for model, history in mine:
+        assert isinstance(model._loop, backend.DeviceLoop)
+        assert model.optimizer.iterations == keras_own.optimizer.iterations == 21
+        np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-4)
+        for a, b in zip(trainable(model), trainable(keras_own), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-def test_under_xla_it_learns_as_well_and_the_same_twice(train):
+def test_under_xla_it_learns_as_well_and_the_same_twice(train, images):
     _, plain = train(epochs=40)
-    first, history = train(epochs=40, jit_compile=True, steps_per_execution=4)
-    second, _ = train(epochs=40, jit_compile=True, steps_per_execution=4)
-    assert first._loop.key[2] is True
+    model, history = train(epochs=40, jit_compile=True, steps_per_execution=4)
+    assert model._loop.key[2] is True
     # Other random numbers than without XLA, hence only about the same loss: the mean
     # of 20 epochs has a standard error of 0.05.
     late, expected = (np.mean(h["loss"][20:]) for h in (history, plain))
     assert late < history["loss"][0] - 1
     assert late == pytest.approx(expected, abs=0.25)
-    for a, b in zip(trainable(first), trainable(second), strict=True):
-        np.testing.assert_array_equal(a, b)
+    state = [*model.variables, *model.optimizer.variables]  # seeds are among them
+    start, before, ends = [np.array(v) for v in state], trainable(model), []
+    for _ in range(2):
+        for variable, value in zip(state, start, strict=True):
+            variable.assign(value)
+        model.fit(images, batch_size=10, verbose=0)
+        ends.append(trainable(model))
+    for first, second, old in zip(*ends, before, strict=True):
+        np.testing.assert_array_equal(first, second)
+        assert not np.array_equal(first, old), "nothing was learnt"
 
 
 def test_xla_is_for_long_training_of_dense_networks(make_model, images):
