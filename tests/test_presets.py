@@ -3,6 +3,7 @@ import sys
 
 from utils.presets import Preset, get_preset
 
+import numpy as np
 import pytest
 
 
@@ -24,6 +25,12 @@ def test_another_value_is_refused_with_the_valid_ones(monkeypatch):
         ValueError, match=r"the preset \(VI_PRESET\) is 'fast'.*smoke, default, full"
     ):
         get_preset()
+
+
+@pytest.mark.parametrize("name", [None, 1, ["smoke"], np.array(["smoke", "full"])])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(ValueError, match="name of the preset"):
+        Preset(name)
 
 
 def test_a_knob_states_all_three_values():
