@@ -65,7 +65,17 @@ def use_style(notice=""):
 
 
 def set_title(ax, title=""):
-    """Give axes a title, under the notice that `use_style` was told, if any."""
+    """Give axes a title, under the notice that `use_style` was told, if any.
+
+    Raises
+    ------
+    ValueError
+        If `ax` is something else, or `title` no text.
+    """
+    if not isinstance(ax, Axes):
+        raise ValueError(f"ax is {ax!r}, but must be one of matplotlib's axes.")
+    if not isinstance(title, str):
+        raise ValueError(f"title is {title!r}, but must be a text.")
     ax.set_title("\n".join(part for part in (_notice, title) if part))
     return ax
 
@@ -150,6 +160,8 @@ def latent_scatter(z, labels, *, title="", ax=None):
             "z must have shape (N, 2) and labels shape (N,), N 1 or more, but they "
             f"have {z.shape} and {labels.shape}: choose two latent variables."
         )
+    if all(isinstance(label, str) for label in labels):
+        labels = labels.astype(str)  # in data frames, they are objects
     if labels.dtype.kind not in "biuU":
         raise ValueError(f"labels are {labels.dtype}, but must be integers or texts.")
     ax = _axes(ax, (7, 6))
@@ -328,10 +340,11 @@ def gaussian_ellipses(means, covariances, weights=None, *, title="", ax=None):
         )
     if not (np.all(weights >= 0) and weights.max(initial=0) > 0):
         raise ValueError(f"weights are {weights}, but none may be negative, nor all 0.")
-    # Of which the root reads one half only.
-    skew = np.abs(covariances - covariances.swapaxes(1, 2)).max(axis=(1, 2))
+    # The root reads one half of each only.
+    skew = np.abs(covariances[:, 0, 1] - covariances[:, 1, 0])
+    deviations = np.sqrt(np.abs(covariances[:, [0, 1], [0, 1]]))
     try:
-        if np.any(skew > 1e-6 * np.abs(covariances).max(axis=(1, 2))):
+        if np.any(skew > 1e-6 * deviations.prod(axis=1)):
             raise np.linalg.LinAlgError
         roots = np.linalg.cholesky(covariances)
     except np.linalg.LinAlgError:
