@@ -65,11 +65,12 @@ def test_image_grid_takes_one_channel_and_booleans():
 
 def test_the_manifold_runs_upwards():
     images = np.arange(6)[:, None, None] * np.ones((6, 2, 2)) / 6
-    ax = plotting.latent_manifold(images, [-1.0, 0.0, 1.0], [-2.0, 2.0])
+    ax = plotting.latent_manifold(images, [-1.0, 0.0, 1.0], [-2e-3, 2e-3])
     picture = canvas(ax)
     np.testing.assert_allclose(picture[-1], np.repeat([0, 1, 2], 2) / 6)
     np.testing.assert_allclose(picture[0], np.repeat([3, 4, 5], 2) / 6)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["-1.0", "0.0", "1.0"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["-0.002", "0.002"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("$z_1$", "$z_2$")
 
 

@@ -225,7 +225,10 @@ def latent_manifold(images, z1, z2, *, title="", ax=None):
     ax.grid(visible=False)
     for axis, values in ((ax.xaxis, z1), (ax.yaxis, z2)):
         shown = np.unique(np.linspace(0, len(values) - 1, 5).round().astype(int))
-        axis.set_ticks(shown + 0.5, [f"{values[i]:.1f}" for i in shown])
+        # As many digits as tell neighbours apart, in any unit.
+        step = np.diff(values[shown]).min(initial=1)
+        digits = max(1, int(np.ceil(-np.log10(step))))
+        axis.set_ticks(shown + 0.5, [f"{value:.{digits}f}" for value in values[shown]])
     ax.set(xlabel="$z_1$", ylabel="$z_2$")
     return set_title(ax, title)
 
