@@ -25,6 +25,17 @@ def test_what_is_no_positive_integer_is_refused_by_name(value):
         arguments.integer("how_many", value)
 
 
+@pytest.mark.parametrize("value", [True, np.True_, np.array(True)])
+def test_truth_values(value):
+    assert arguments.boolean("whiten", value) is True
+
+
+@pytest.mark.parametrize("value", [1, "True", None, np.nan, [True], np.ma.masked])
+def test_what_is_no_truth_value_is_refused_by_name(value):
+    with pytest.raises(ValueError, match=r"^whiten is .*must be True or False"):
+        arguments.boolean("whiten", value)
+
+
 @pytest.mark.parametrize("value", [2, np.float32(2), Fraction(4, 2), np.array(2.0)])
 def test_real_numbers_of_any_kind(value):
     found = arguments.real("scale", value, above=0, most=2)
@@ -72,6 +83,8 @@ def test_integers_beyond_64_bits_are_numbers_and_beyond_floats_infinite():
         (np.array(["2026-11-26"], "datetime64[D]"), "real numbers"),
         ([[1], [2, 3]], "no array"),
         (np.ma.masked_less([1.0, 2.0], 1.5), "masked"),
+        ([np.ma.masked_less([1.0, 2.0], 1.5), [3.0, 4.0]], "masked"),
+        ([np.ma.masked, 2.0], "masked"),
         ([np.nan, 1], "holds nan"),
         ([1, -np.inf], "holds -inf"),
         ([1, 2, 3], r"has shape \(3,\), but must have \(2,\)"),

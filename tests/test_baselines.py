@@ -17,6 +17,7 @@ import pytest
 from scipy import stats
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 DIMS = 12
@@ -90,9 +91,9 @@ def test_bytes_are_scored_in_expectation_over_dequantization(name):
     images = rng.integers(100, 103, (60, 2, 2, 3), dtype="uint8")
     model, few = MAKERS[name](None).fit(images), images[:3]
     expected = model.score_samples(few)
-    draws = np.array(
-        [model.score_samples((few + rng.random(few.shape)) / 256) for _ in range(3000)]
-    )
+    noise = rng.random((3000, *few.shape))
+    draws = model.score_samples(((few + noise) / 256).reshape(-1, *few.shape[1:]))
+    draws = draws.reshape(3000, len(few))
     error = draws.std(axis=0) / len(draws) ** 0.5
     assert np.all(np.abs(draws.mean(axis=0) - expected) < 5 * error)
     middle = model.score_samples((few + 0.5) / 256)
@@ -229,8 +230,12 @@ def test_images_of_another_shape_than_the_decompositions(other, pca):
 
 def test_scores_are_of_finite_images(images, pca):
     model = IndependentGaussian(pca).fit(images)
-    with pytest.raises(ValueError, match="must be finite"):
-        model.score_samples(np.full((2, *pca.image_shape_), np.nan))
+    wrong = np.full((2, *pca.image_shape_), np.nan)
+    for masked in (wrong, np.ma.masked_invalid(wrong), wrong * 1j):
+        with pytest.raises(ValueError, match="images "):
+            model.score_samples(masked)
+        with pytest.raises(ValueError, match="validation "):
+            ShrunkGaussian([0.1, 0.2], pca).fit(images, validation=masked)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +243,17 @@ def test_scores_are_of_finite_images(images, pca):
     [
         (ShrunkGaussian(1.5), "shrinkage is 1.5"),
         (ShrunkGaussian([]), "shrinkage is"),
-        (ShrunkGaussian(np.nan), "shrinkage is nan"),
+        (ShrunkGaussian(np.nan), "shrinkage holds nan"),
+        (ShrunkGaussian(-0.1), "shrinkage is -0.1"),
+        (ShrunkGaussian([[0.1]]), "shrinkage is"),
+        (ShrunkGaussian(0.1j), "shrinkage must be real numbers"),
+        (ShrunkGaussian("0.1"), "shrinkage must be real numbers"),
+        (ShrunkGaussian(np.ma.masked_equal([0.1, 0.2], 0.2)), "shrinkage .* masked"),
+        (ProbabilisticPCA(None), "n_components is None"),
+        (ProbabilisticPCA([]), "n_components is"),
+        (ProbabilisticPCA(np.ma.masked_equal([1, 2], 2)), "n_components .* masked"),
+        (ComponentGaussian(3, floor="0.1"), "floor is '0.1'"),
+        (ComponentGaussian(3, pca="pca"), "pca is 'pca'"),
         (ProbabilisticPCA(12), "from 0 to 11"),
         (ProbabilisticPCA(-1), "n_components is -1"),
         (ProbabilisticPCA(2.5), "n_components is 2.5"),
@@ -274,3 +289,142 @@ def test_images_that_do_not_vary_are_refused():
     with pytest.raises(ValueError, match="do not vary"):
         ShrunkGaussian(0.0).fit(few)
     assert np.isfinite(ShrunkGaussian(0.1).fit(few).score(few))
+
+
+def break_bad_last_block(model, images, monkeypatch):
+    images = (images + 0.5) / 256
+    images[-1, 0, 0, 0] = np.nan
+    return model.fit(images)
+
+
+def break_eigenvectors(error):
+    def stop(model, images, monkeypatch):
+        def fail(*args, **options):
+            raise error
+
+        monkeypatch.setattr("scipy.linalg.eigh", fail)
+        return model.fit(images)
+
+    return stop
+
+
+def break_shape(model, images, monkeypatch):
+    return model.fit(images[0, 0, 0])
+
+
+def break_setting(model, images, monkeypatch):
+    name = "whiten" if isinstance(model, BlockPCA) else "pca"
+    return model.set_params(**{name: "no"}).fit(images)
+
+
+def break_variances(model, images, monkeypatch):
+    """Floats that do not vary, where the model has need of it."""
+    if isinstance(model, BlockPCA):
+        model.set_params(whiten=True)
+    if isinstance(model, ComponentGaussian):
+        model.set_params(floor=0.0)
+    if isinstance(model, ShrunkGaussian):
+        model.set_params(shrinkage=0.0)
+    return model.fit(np.ones((9, 2, 2, 3)))
+
+
+def break_validation(model, images, monkeypatch):
+    name = "shrinkage" if isinstance(model, ShrunkGaussian) else "n_components"
+    if isinstance(model, (IndependentGaussian, BlockPCA, ComponentGaussian)):
+        return break_shape(model, images, monkeypatch)
+    choices = [0.1, 0.2, 0.3] if name == "shrinkage" else [1, 2, 3]
+    model.set_params(**{name: choices})
+    return model.fit(images, validation=images[:, :1])
+
+
+BREAKS = {
+    "data in the last block": break_bad_last_block,
+    "eigenvectors": break_eigenvectors(np.linalg.LinAlgError("no convergence")),
+    "a keyboard": break_eigenvectors(KeyboardInterrupt()),
+    "memory": break_eigenvectors(MemoryError()),
+    "shape": break_shape,
+    "a setting": break_setting,
+    "no variance": break_variances,
+    "validation": break_validation,
+}
+ESTIMATORS = {
+    "pca": lambda: BlockPCA(block_size=17),
+    "independent": lambda: IndependentGaussian(),
+    "shrunk": lambda: ShrunkGaussian(0.2),
+    "linear": lambda: ProbabilisticPCA(3),
+    "components": lambda: ComponentGaussian(3),
+}
+NEED_A_FIT = {
+    "pca": [
+        lambda pca, images: pca.transform(images),
+        lambda pca, images: pca.inverse_transform(flat(images)),
+        lambda pca, images: pca.keep(3),
+        lambda pca, images: pca.log_det_,
+        lambda pca, images: list(pca.blocks(images)),
+    ],
+    "gaussian": [
+        lambda model, images: model.score_samples(images),
+        lambda model, images: model.score(images),
+        lambda model, images: model.sample(),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize("stop", BREAKS.values(), ids=BREAKS)
+def test_a_fit_that_fails_changes_nothing(kind, stop, images, monkeypatch):
+    fresh, fitted = ESTIMATORS[kind](), ESTIMATORS[kind]().fit(images)
+    before = dict(vars(fitted))
+    with monkeypatch.context() as patch:
+        for model in (fresh, fitted):
+            with pytest.raises(BaseException) as caught:
+                stop(model, images, patch)
+            assert not isinstance(caught.value, (AttributeError, NotFittedError))
+    for use in NEED_A_FIT["pca" if kind == "pca" else "gaussian"]:
+        with pytest.raises(NotFittedError):
+            use(fresh, images)
+    learnt = [name for name in vars(fitted) if name.endswith("_")]
+    assert learnt == [name for name in before if name.endswith("_")]
+    assert all(vars(fitted)[name] is before[name] for name in learnt)
+
+
+def test_a_second_fit_leaves_nothing_of_the_first(images, held_out, pca):
+    model = ShrunkGaussian([1e-9, 0.01, 0.9], pca).fit(images, validation=held_out)
+    model.set_params(shrinkage=0.1).fit(images)
+    assert not hasattr(model, "validation_scores_")
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+@pytest.mark.parametrize("name", [*MAKERS, "components"])
+def test_no_unit_changes_more_than_the_unit(name, unit, images, held_out):
+    makers = MAKERS | {"components": lambda _: ComponentGaussian(3, 0.01)}
+    x, y = flat(images) / 255, flat(held_out) / 255
+    model, other = makers[name](None).fit(x), makers[name](None)
+    if name == "components":
+        other.set_params(floor=0.01 * unit**2)
+    dims = 3 if name == "components" else DIMS
+    expected = model.score_samples(y) - dims * np.log(unit)
+    found = other.fit(x * unit).score_samples(y * unit)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_a_floor_is_enough_in_any_unit(images):
+    """Beside variances of 1e30, one of 0.01 is no rounding if it is the floor."""
+    x = flat(images) * 1e15
+    x[:, 0] = 0
+    model = ComponentGaussian(DIMS, 0.01).fit(x)
+    assert model.variances_.min() == 0.01
+    assert np.isfinite(model.score(x))
+
+
+def test_seeds_and_integers_of_every_kind(images, pca):
+    model = ProbabilisticPCA(np.int64(3), pca=pca).fit(images)
+    expected = model.sample(np.int8(4), random_state=3)
+    for seed in (np.int64(3), np.random.RandomState(3)):
+        np.testing.assert_array_equal(model.sample(4, seed), expected)
+    for seed in (np.random.SeedSequence(3), np.random.default_rng(3)):
+        assert np.isfinite(model.sample(4, seed)).all()
+    with pytest.raises(ValueError, match=r"n_samples is 2\.0"):
+        model.sample(2.0)
+    with pytest.raises(ValueError, match="random_state is 'a'"):
+        model.sample(1, "a")

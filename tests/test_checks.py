@@ -1,11 +1,17 @@
+from decimal import Decimal
+from fractions import Fraction
+
 from utils import checks
 from utils.checks import CheckError, check, ledger
 
+import mpmath
 import numpy as np
 import pytest
 import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+X = sympy.Symbol("x")
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +78,7 @@ def test_zero_needs_a_stated_resolution():
 @pytest.mark.parametrize("resolution", [np.nan, np.inf, 0.0, -1.0])
 @pytest.mark.parametrize("error", [None, 1e-3])
 def test_a_resolution_is_a_positive_number(resolution, error):
-    with pytest.raises(ValueError, match=r"resolution of \(4.7\) is .* positive"):
+    with pytest.raises(ValueError, match=r"resolution of \(4.7\) is .*above 0"):
         check("4.7", "x", 1.0, 1.0, standard_error=error, resolution=resolution)
 
 
@@ -120,11 +126,21 @@ def test_symbolic_sides():
         (("seven", "x", 1.0, 1.0), "'4.7'"),
         ((4.7, "x", 1.0, 1.0), "number is 4.7, but must be a string"),
         (("4.7", "", 1.0, 1.0), "statement"),
+        (("4.7", 44, 1.0, 1.0), r"statement of \(4.7\) is 44"),
         (("4.7", "x", [1.0, 2.0], [1.0]), "one shape"),
         (("4.7", "x", [1.0, 2.0], 1.5), "one shape"),
-        (("4.7", "x", np.nan, np.nan), "not finite"),
-        (("4.7", "x", np.inf, np.inf), "not finite"),
+        (("4.7", "x", np.nan, np.nan), r"left of \(4.7\) is nan.* finite"),
+        (("4.7", "x", 1.0, np.inf), r"right of \(4.7\) is inf.* finite"),
         (("4.7", "x", [], []), "empty"),
+        (("4.7", "x", True, True), r"left of \(4.7\) is True .*two that it compares"),
+        (("4.7", "x", 1.0, "1"), r"right of \(4.7\) is 1 .*must be numbers"),
+        (("4.7", "x", [None], [1.0]), "left .*must be numbers"),
+        (("4.7", "x", np.ma.masked_array([1.0, 2.0], [0, 1]), [1.0, 9.0]), "masked"),
+        (("4.7", "x", X, "x"), r"right of \(4.7\) holds 'x'"),
+        (("4.7", "x", sympy.Eq(X, 1), sympy.Eq(X, 1)), "give both sides"),
+        (("4.7", "x", X - sympy.oo, sympy.oo), "must be finite"),
+        (("4.7", "x", sympy.Matrix(), sympy.Matrix()), "empty"),
+        (("4.7", "x", sympy.eye(2) * X, [X, 0]), "one shape"),
     ],
 )
 def test_bad_input(arguments, message):
@@ -132,10 +148,89 @@ def test_bad_input(arguments, message):
         check(*arguments)
 
 
+@pytest.mark.parametrize("name", ["rtol", "atol", "standard_error", "resolution"])
+@pytest.mark.parametrize("value", [-1.0, np.nan, 1j, "0.1", [[0.1], [0.1, 0.1]]])
+def test_a_tolerance_is_a_number_from_zero(name, value):
+    with pytest.raises(ValueError, match=rf"{name} of \(4\.7\)"):
+        check("4.7", "x", [1.0, 2.0], [1.0, 2.0], **{name: value})
+
+
+@pytest.mark.parametrize("name", ["standard_error", "resolution"])
+def test_symbols_have_no_error(name):
+    with pytest.raises(ValueError, match=rf"{name} of \(4\.7\) .* left out"):
+        check("4.7", "x", X + X, 2 * X, **{name: 0.1})
+
+
 def test_one_object_is_not_two_sides():
-    values = np.ones(3)
-    with pytest.raises(ValueError, match="different computations"):
-        check("4.7", "itself", values, values)
+    for values in (np.ones(3), [1.0], sympy.Matrix([X])):
+        with pytest.raises(ValueError, match="different computations"):
+            check("4.7", "itself", values, values)
+    # SymPy keeps one object for each symbol and small number.
+    check("4.7", "two ways to x", X**2 / X, X)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "options"),
+    [
+        ([1 + 1j], [1 - 5j], {}),
+        (1 + 1e-3j, 1.0, {}),
+        (np.exp(1j * np.pi), -1 + 1e-5j, {}),
+        ([1 + 1j], [1 - 5j], {"standard_error": 1e-3}),
+        ([sympy.I], [2j], {}),
+    ],
+)
+def test_imaginary_parts_count(left, right, options):
+    with pytest.raises(CheckError, match="Δ"):
+        check("4.7", "complex", left, right, **options)
+
+
+def test_complex_numbers_agree_by_their_distance(capsys):
+    check("4.7", "Euler", [np.exp(1j * np.pi), 2j], [-1 + 1e-9j, 2j])
+    check("4.7", "zeros", [1j, 0], [1j, 0])
+    assert capsys.readouterr().out.startswith("✓ (4.7) Euler: |Δ| = 1.0e-09")
+    # 1 % of the left side, in the imaginary direction, is within this tolerance.
+    with pytest.raises(CheckError, match="off by 1 %"):
+        check("4.7", "too tolerant", [2.0, 1 + 0.02j], [2.0, 1 + 0.01j], atol=0.0101)
+
+
+EQUAL = [
+    (sympy.Matrix([[X, 1], [0, 2 * X]]) ** 2, [[X**2, 3 * X], [0, 4 * X**2]]),
+    (sympy.ImmutableMatrix([X + X]), sympy.Matrix([2 * X])),
+    (sympy.Matrix([[1, 2]]) * 2, np.array([[2, 4]])),
+    (2 * sympy.MatrixSymbol("A", 2, 1), sympy.MatrixSymbol("A", 2, 1) * 2),
+    (sympy.Array([X, 1]) * 2, (2 * X, 2)),
+    ([X * X, 1], np.array([X**2, 1])),
+]
+
+
+@pytest.mark.parametrize(("left", "right"), EQUAL)
+def test_symbols_in_matrices_and_lists_agree_one_by_one(left, right):
+    check("2.1", "equal", left, right)
+    assert ledger()[0].method == "symbolic"
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (sympy.Matrix([[X, 1]]), sympy.Matrix([[X, 2]])),
+        (sympy.Matrix([[1, 2]]), [[1, 1]]),
+        ([X, X], (X, -X)),
+        (sympy.MatrixSymbol("A", 2, 1), -sympy.MatrixSymbol("A", 2, 1)),
+    ],
+)
+def test_one_wrong_element_among_symbols_is_found(left, right):
+    with pytest.raises(CheckError, match="left - right = "):
+        check("2.1", "unequal", left, right)
+
+
+@pytest.mark.parametrize(
+    "third", [Fraction(1, 3), Decimal(1) / 3, mpmath.mpf(1) / 3, sympy.Rational(1, 3)]
+)
+def test_numbers_of_other_packages_are_numbers(third):
+    check("1.1", "a third", [third, 2], [1 / 3, 2])
+    assert ledger()[0].method == "numbers"
+    with pytest.raises(CheckError):
+        check("1.1", "a third", [third, 2], [0.334, 2])
 
 
 def test_the_ledger_is_a_table_in_the_order_of_the_equations():

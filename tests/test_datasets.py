@@ -115,32 +115,57 @@ def test_vi_data_names_the_folder(tmp_path, monkeypatch, place):
 
 @pytest.mark.parametrize("load", [load_mnist, load_svhn])
 def test_bad_arguments(load, tmp_path):
-    with pytest.raises(ValueError, match=r"source must be one of.*standin.*'web'"):
-        load(tmp_path, "web")
-    with pytest.raises(TypeError, match=r"str.*int"):
-        load(5)
+    for source in ("web", None, ["local"], np.array(["local", "auto"])):
+        with pytest.raises(ValueError, match=r"source is .*must be one of.*standin"):
+            load(tmp_path, source)
+    for folder in (5, b"data", 1j, [tmp_path]):
+        with pytest.raises(TypeError, match=r"folder is .*must be a path"):
+            load(folder)
 
 
-@pytest.mark.parametrize("splits", ["train", (), ("train", "all"), None])
+@pytest.mark.parametrize(
+    "splits", ["train", (), ("train", "all"), None, 5, [["train"]], np.nan]
+)
 def test_bad_splits(splits, tmp_path):
-    with pytest.raises(ValueError, match=r"splits must be names out of.*'extra'"):
+    with pytest.raises(ValueError, match=r"splits is .*must be names out of.*'extra'"):
         load_svhn(tmp_path, "local", splits)
 
 
 @pytest.mark.parametrize(
     "name, sizes, seed, problem",
     [
-        ("cifar", {"train": 2}, 0, "name must be 'mnist' or 'svhn', got 'cifar'"),
-        ("mnist", {"all": 2}, 0, "sizes must map names out of .*'extra'.*'all'"),
-        ("mnist", {}, 0, "sizes must map names"),
-        ("mnist", 5, 0, "sizes must map names .* got 5"),
-        ("svhn", {"train": 0}, 0, r"sizes\['train'\] must be an integer >= 1, got 0"),
-        ("mnist", {"test": 2}, -1, "seed must be an integer >= 0, got -1"),
+        ("cifar", {"train": 2}, 0, "name is 'cifar', but must be 'mnist' or 'svhn'"),
+        (["mnist"], {"train": 2}, 0, "name is .*must be 'mnist' or 'svhn'"),
+        ("mnist", {"all": 2}, 0, "sizes is .*'all'.* must map names out of .*'extra'"),
+        ("mnist", {}, 0, "sizes is {}"),
+        ("mnist", 5, 0, "sizes is 5"),
+        ("svhn", {"train": 0}, 0, r"sizes\['train'\] is 0.* positive integer"),
+        ("svhn", {"train": True}, 0, r"sizes\['train'\] is True"),
+        ("svhn", {"train": 2.0}, 0, r"sizes\['train'\] is 2\.0"),
+        ("mnist", {"test": 2}, -1, "seed is -1.* integer of 0 or more"),
+        ("mnist", {"test": 2}, True, "seed is True"),
+        ("mnist", {"test": 2}, "0", "seed is '0'"),
     ],
 )
 def test_bad_arguments_of_standins(name, sizes, seed, problem):
     with pytest.raises(ValueError, match=problem):
         make_standin(name, sizes, seed)
+
+
+def test_seeds_of_every_kind_make_standins():
+    def draw(seed):
+        return make_standin("svhn", {"test": np.int8(2)}, seed)
+
+    same = [draw(seed) for seed in (3, np.int64(3), np.array(3))]
+    same += [draw(np.random.SeedSequence(7)) for _ in range(2)]
+    for one, other in [(0, 1), (0, 2), (3, 4)]:
+        np.testing.assert_array_equal(same[one].test_images, same[other].test_images)
+    for generator in (np.random.default_rng(7), np.random.RandomState(7), None):
+        first, second = draw(generator), draw(generator)
+        assert not np.array_equal(first.test_images, second.test_images)
+        # What was drawn can be drawn again.
+        seed = int(first.remark.removesuffix(")").rpartition("seed ")[2])
+        np.testing.assert_array_equal(draw(seed).test_images, first.test_images)
 
 
 def test_missing_files_are_named(tmp_path):

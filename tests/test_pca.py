@@ -63,6 +63,21 @@ def test_floats_far_from_zero_do_not_cancel():
     np.testing.assert_allclose(pca.explained_variance_, expected, rtol=1e-8)
 
 
+@pytest.mark.parametrize("unit", [1e-100, 1e-6, 1e6, 1e100])
+@pytest.mark.parametrize("origin", [0.0, 1e6])
+@pytest.mark.parametrize("kept", [None, 3])
+def test_no_unit_or_origin_changes_more_than_the_unit(unit, origin, kept):
+    x = np.random.default_rng(0).normal(size=(60, 5)) * [5, 4, 3, 2, 1]
+    pca = BlockPCA(kept, whiten=True).fit(x)
+    other = BlockPCA(kept, whiten=True).fit((x + origin) * unit)
+    np.testing.assert_allclose(
+        other.explained_variance_, pca.explained_variance_ * unit**2, rtol=1e-8
+    )
+    np.testing.assert_allclose(
+        other.transform((x + origin) * unit), pca.transform(x), atol=1e-7
+    )
+
+
 def test_dequantization_is_taken_in_expectation():
     """Of images so even that the noise counts, 200 draws of it for each."""
     images = np.random.default_rng(0).integers(100, 103, (300, 4), dtype="uint8")
@@ -187,10 +202,17 @@ def test_it_is_a_scikit_learn_transformer(images):
         (np.zeros((4, 2), "int64"), "int64, but must be bytes or floats"),
         (np.array([[0.0, np.nan], [1.0, 2.0]]), "must be finite"),
         (np.array([[0.0, np.inf], [1.0, 2.0]]), "must be finite"),
+        (np.array([[0.0, 1e200], [1.0, 2.0]]), "so must their squares"),
+        (np.ma.masked_equal([[0.0, 1.0], [1.0, 2.0]], 2.0), "masked"),
+        (np.array([[0j, 1.0], [1.0, 2.0]]), "complex128, but must be"),
+        ([["a", "b"], ["c", "d"]], "must be bytes or floats"),
+        ([[0.0], [1.0, 2.0]], "no array"),
+        (None, "shape"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_bad_images_are_refused(data, message):
-    with pytest.raises(ValueError, match=message), np.errstate(invalid="ignore"):
+    with pytest.raises(ValueError, match=f"images .*{message}"):
         BlockPCA().fit(data)
 
 
@@ -202,11 +224,48 @@ def test_bad_images_are_refused(data, message):
         ({"n_components": 0.9}, "n_components is 0.9"),
         ({"block_size": 0}, "block_size is 0"),
         ({"block_size": 2.5}, "block_size is 2.5"),
+        ({"n_components": True}, "n_components is True"),
+        ({"whiten": "no"}, "whiten is 'no'"),
+        ({"dequantize": None}, "dequantize is None"),
+        ({"random_state": "seed"}, "random_state is 'seed'"),
     ],
 )
 def test_bad_settings_are_refused(images, settings, message):
     with pytest.raises(ValueError, match=message):
         BlockPCA(**settings).fit(images)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_adding_up_leaves_of_no_variance_is_none(seed):
+    """One image at a time: rounding grows with the root of their number."""
+    x = np.random.default_rng(seed).normal(size=(10_000, 3))
+    x[:, 2] = x[:, 0] + x[:, 1]
+    with pytest.raises(ValueError, match="whiten=True divides"):
+        BlockPCA(whiten=True, block_size=1).fit(x)
+
+
+def test_integers_of_numpy_and_every_kind_of_seed(images):
+    seeds = [np.int64(3), np.random.SeedSequence(3), np.random.default_rng(3)]
+    for seed in [*seeds, np.random.RandomState(3)]:
+        pca = BlockPCA(
+            np.int32(5), block_size=np.int64(7), dequantize=True, random_state=seed
+        ).fit(images)
+        first, second = pca.transform(images), pca.transform(images)
+        again = isinstance(seed, (np.integer, np.random.SeedSequence))
+        assert np.array_equal(first, second) == again
+        assert pca.keep(np.int8(3)).n_components_ == 3
+
+
+def test_settings_of_fit_count_until_the_next_one(images):
+    pca = BlockPCA().fit(images)
+    expected = pca.transform(images)
+    pca.set_params(dequantize=True)
+    np.testing.assert_array_equal(pca.transform(images), expected)
+    few = BlockPCA().fit(images[:20])
+    with pytest.raises(ValueError, match="whiten=True divides"):
+        few.set_params(whiten=True).transform(images)
+    with pytest.raises(ValueError, match="block_size is 0"):
+        pca.set_params(block_size=0).transform(images)
 
 
 def test_components_without_variance_are_not_whitened(images):
@@ -225,7 +284,16 @@ def test_other_images_than_those_of_fit_are_refused(images):
     pca = BlockPCA(5).fit(images)
     with pytest.raises(ValueError, match=r"must be \(N, 4, 5, 3\)"):
         pca.transform(images.reshape(200, -1))
-    with pytest.raises(ValueError, match="must be finite"):
-        pca.transform(np.full((2, 4, 5, 3), np.nan))
-    with pytest.raises(ValueError, match=r"must be \(N, 5\)"):
-        pca.inverse_transform(np.zeros((2, 60)))
+    floats = images / 255
+    for wrong in (floats * np.nan, floats * 1j, np.ma.masked_less(floats, 0.5)):
+        with pytest.raises(ValueError, match="images "):
+            pca.transform(wrong)
+    for components, message in [
+        (np.zeros((2, 60)), r"must be \(N, 5\)"),
+        (np.full((2, 5), np.nan), "holds nan"),
+        (np.full((2, 5), 1j), "must be real numbers"),
+        (np.ma.masked_equal(np.eye(5), 1), "masked"),
+    ]:
+        with pytest.raises(ValueError, match=f"components .*{message}"):
+            pca.inverse_transform(components)
+    assert pca.inverse_transform(np.zeros((0, 5))).shape == (0, 4, 5, 3)

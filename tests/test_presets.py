@@ -3,6 +3,7 @@ import sys
 
 from utils.presets import Preset, get_preset
 
+import numpy as np
 import pytest
 
 
@@ -26,24 +27,22 @@ def test_another_value_is_refused_with_the_valid_ones(monkeypatch):
         get_preset()
 
 
+@pytest.mark.parametrize("name", [None, 1, ["smoke"], np.array(["smoke", "full"])])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(ValueError, match="name of the preset"):
+        Preset(name)
+
+
 def test_a_knob_states_all_three_values():
     with pytest.raises(TypeError):
         Preset("smoke")(smoke=1, default=2)
 
 
-def test_importing_the_package_loads_no_keras():
+def test_keras_is_loaded_late_and_stderr_left_empty():
     code = (
         "import sys, utils.checks, utils.presets, utils.plotting, utils.datasets;"
-        "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
+        "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules);"
+        "import utils.vae"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_importing_the_vae_blocks_leaves_stderr_empty():
-    run = subprocess.run(
-        [sys.executable, "-c", "import utils.vae"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert run.stderr == ""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")

@@ -93,6 +93,20 @@ def real(name, value, *, above=None, least=None, most=None, below=None):
     return number
 
 
+def boolean(name, value):
+    """Return True or False, NumPy's among them, as a bool.
+
+    Raises
+    ------
+    ValueError
+        If it is neither: the text "False" would count as true.
+    """
+    value = _unboxed(value)
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} is {_shown(value)}, but must be True or False.")
+    return bool(value)
+
+
 def real_array(name, value, shape=None, *, finite=True):
     """Return real numbers as an array of floats.
 
@@ -147,7 +161,8 @@ def plain_array(name, value):
     ValueError
         If it is no array: rows of different lengths, say; or if values are masked.
     """
-    if np.ma.is_masked(value):
+    parts = value if isinstance(value, (list, tuple)) else ()
+    if np.ma.is_masked(value) or any(map(np.ma.is_masked, parts)):
         raise ValueError(
             f"{name} is a masked array, and the values behind the mask would be taken "
             "for real ones: drop them first, or fill them in."

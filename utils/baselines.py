@@ -7,13 +7,13 @@ scored, in expectation over u, without drawing it.
 """
 
 import warnings
-from numbers import Integral, Real
 
-from utils.pca import DEQUANTIZATION_VARIANCE, BlockPCA
+from utils.arguments import integer, plain_array, real, real_array
+from utils.arguments import random_state as _random_state
+from utils.pca import DEQUANTIZATION_VARIANCE, BlockPCA, _become, _rounding
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin, clone
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 LOG_2_PI = np.log(2 * np.pi)
@@ -23,8 +23,9 @@ SHRINKAGES = tuple(np.geomspace(1e-5, 1e-1, 17))
 class _Gaussian(DensityMixin, BaseEstimator):
     """A Gaussian with independent coordinates of variances `variances_`.
 
-    A subclass says what the coordinates are, if not the principal components, and
-    gives their variances, for each candidate of what it leaves to be chosen.
+    A subclass says what the coordinates are, if not the principal components of `pca`,
+    and gives their variances, for each candidate of what it leaves to be chosen. These
+    methods are told what to work with, and `fit` keeps all of it or nothing.
     """
 
     def fit(self, images, y=None, *, validation=None):
@@ -44,41 +45,38 @@ class _Gaussian(DensityMixin, BaseEstimator):
         -------
         self
         """
-        self.pca_ = self._fitted_pca(images)
-        values = self._candidates()
-        candidates = [self._variances(value) for value in values]
-        best = 0
+        pca = self._fitted_pca(images)
+        values = self._candidates(pca.n_features_in_)
+        candidates = [self._variances(pca, value) for value in values]
+        best, scores = 0, {}
         if len(values) > 1:
-            best = self._choose(values, candidates, validation)
-        self.variances_, self.chosen_ = candidates[best], values[best]
-        # What rounding leaves of the variance where there is none.
-        nothing = len(self.variances_) * np.finfo(float).eps * self.variances_.max()
-        if not self.variances_.min() > nothing:
+            scores["validation_scores_"] = self._scores(pca, candidates, validation)
+            best = _best(values, scores["validation_scores_"])
+        variances = candidates[best]
+        if not variances.min() > self._rounding(pca):
             raise ValueError(
                 "images do not vary in some direction, where a Gaussian has no "
                 "density: give bytes, which are spread out, or more images."
             )
+        _become(self, pca_=pca, variances_=variances, chosen_=values[best], **scores)
         return self
 
-    def _choose(self, values, candidates, validation):
+    def _scores(self, pca, candidates, validation):
         if validation is None:
             raise ValueError(
-                f"validation is needed to choose among {len(values)} candidates: "
+                f"validation is needed to choose among {len(candidates)} candidates: "
                 "give held-out images, or a single candidate."
             )
         # All that a Gaussian with these coordinates needs to know of the images.
-        parts = [squares.sum(axis=0) for squares in self._squares(validation)]
+        blocks = self._squares(pca, "validation", validation)
+        parts = [squares.sum(axis=0) for squares in blocks]
         squares = np.sum(parts, axis=0) / len(validation)
-        self.validation_scores_ = np.array([_score(squares, v) for v in candidates])
-        best = int(self.validation_scores_.argmax())
-        low, high = min(values), max(values)
-        if values[best] in (low, high):
-            warnings.warn(
-                f"the best of the candidates, {values[best]:.3g}, is at an end of "
-                f"them, from {low:.3g} to {high:.3g}: try others beyond.",
-                stacklevel=3,
-            )
-        return best
+        return np.array([_score(squares, variances) for variances in candidates])
+
+    def _rounding(self, pca):
+        """Return the variance up to which a direction has none."""
+        variances = pca.explained_variance_
+        return _rounding(variances, pca.n_samples_seen_, pca.n_features_in_)
 
     def score_samples(self, images):
         """Log density of each image, in nats.
@@ -95,8 +93,8 @@ class _Gaussian(DensityMixin, BaseEstimator):
         ndarray, shape (N,)
         """
         check_is_fitted(self)
-        parts = [_score(squares, self.variances_) for squares in self._squares(images)]
-        return np.concatenate(parts)
+        blocks = self._squares(self.pca_, "images", images)
+        return np.concatenate([_score(squares, self.variances_) for squares in blocks])
 
     def score(self, images, y=None):
         """Mean of `score_samples`, in nats per image."""
@@ -108,59 +106,79 @@ class _Gaussian(DensityMixin, BaseEstimator):
         Parameters
         ----------
         n_samples : int
-        random_state : int, RandomState instance or None
+        random_state : int, RandomState, Generator, SeedSequence or None
 
         Returns
         -------
         ndarray of float32, shape (n_samples, *image_shape)
             Not clipped to [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is no positive integer, or `random_state` no seed.
+        NotFittedError
+            Before `fit`.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples is {n_samples!r}, but must be 1 or more.")
-        rng, pca = check_random_state(random_state), self.pca_
+        n_samples = integer("n_samples", n_samples)
+        rng, pca = _random_state("random_state", random_state), self.pca_
         images = np.empty((n_samples, pca.n_features_in_), "float32")
-        for i in range(0, n_samples, pca.block_size):
-            rows = images[i : i + pca.block_size]
+        block_size = integer("block_size", pca.block_size)
+        for i in range(0, n_samples, block_size):
+            rows = images[i : i + block_size]
             noise = rng.standard_normal((len(rows), len(self.variances_)))
-            rows[:] = pca.mean_ + self._compose(noise * np.sqrt(self.variances_))
+            rows[:] = pca.mean_ + self._compose(pca, noise * np.sqrt(self.variances_))
         return images.reshape(n_samples, *pca.image_shape_)
 
-    def _squares(self, images):
+    def _squares(self, pca, name, images):
         """Yield squares of the coordinates, in expectation over dequantization."""
-        images = np.asanyarray(images)
+        images = plain_array(name, images)
         spread = DEQUANTIZATION_VARIANCE * (images.dtype == np.uint8)
-        for block in self.pca_.blocks(images, noise=False):
-            yield self._coordinates(block - self.pca_.mean_) ** 2 + spread
+        for block in pca._blocks(name, images, noise=False):
+            yield self._coordinates(pca, block - pca.mean_) ** 2 + spread
 
-    def _coordinates(self, centred):
-        return centred @ self._components().T
+    def _coordinates(self, pca, centred):
+        return centred @ pca.components_.T
 
-    def _compose(self, coordinates):
-        return coordinates @ self._components()
+    def _compose(self, pca, coordinates):
+        return coordinates @ pca.components_
 
-    def _components(self):
-        return self.pca_.components_
-
-    def _candidates(self):
+    def _candidates(self, dims):
         return [None]
 
     def _fitted_pca(self, images, least=None):
         pca = BlockPCA(least, dequantize=True) if self.pca is None else self.pca
+        if not isinstance(pca, BlockPCA):
+            raise ValueError(f"pca is {pca!r}, but must be a BlockPCA, or None.")
         if not hasattr(pca, "components_"):
             pca = clone(pca).fit(images)
         least = least or pca.n_features_in_
-        if pca.whiten or not pca.dequantize or pca.n_components_ < least:
+        if pca.whiten or not pca.dequantize_ or pca.n_components_ < least:
             raise ValueError(
                 f"pca must have dequantize=True, whiten=False and at least {least:,} "
                 f"components, but is {pca} with {pca.n_components_:,}."
             )
-        if np.shape(images)[1:] != pca.image_shape_:
+        shape = plain_array("images", images).shape
+        if shape[1:] != pca.image_shape_:
             raise ValueError(
-                f"images has shape {np.shape(images)}, but pca is fitted to images of "
-                f"shape {pca.image_shape_}."
+                f"images has shape {shape}, but pca is fitted to images of shape "
+                f"{pca.image_shape_}."
             )
         return pca
+
+
+def _best(values, scores):
+    """Return the place of the best candidate; warn if others may be better."""
+    best = int(scores.argmax())
+    low, high = min(values), max(values)
+    if values[best] in (low, high):
+        warnings.warn(
+            f"the best of the candidates, {values[best]:.3g}, is at an end of them, "
+            f"from {low:.3g} to {high:.3g}: try others beyond.",
+            stacklevel=3,
+        )
+    return best
 
 
 def _score(squares, variances):
@@ -189,19 +207,21 @@ class IndependentGaussian(_Gaussian):
     ------
     ValueError
         By `fit`: if `pca` is of another kind, or of images of another shape; or as
-        `BlockPCA.fit`.
+        `BlockPCA.fit`. A `fit` that fails leaves everything as it was.
+    NotFittedError
+        By all other methods, before `fit`.
     """
 
     def __init__(self, pca=None):
         self.pca = pca
 
-    def _variances(self, _):
-        return self.pca_.explained_variance_ @ self.pca_.components_**2
+    def _variances(self, pca, _):
+        return pca.explained_variance_ @ pca.components_**2
 
-    def _coordinates(self, centred):
+    def _coordinates(self, pca, centred):
         return centred
 
-    def _compose(self, coordinates):
+    def _compose(self, pca, coordinates):
         return coordinates
 
 
@@ -250,16 +270,17 @@ class ShrunkGaussian(_Gaussian):
         self.shrinkage = shrinkage
         self.pca = pca
 
-    def _candidates(self):
-        values = np.atleast_1d(np.asarray(self.shrinkage, dtype=float))
-        if not (values.size and np.all((values >= 0) & (values <= 1))):
+    def _candidates(self, dims):
+        values = np.atleast_1d(real_array("shrinkage", self.shrinkage))
+        good = values.size and values.ndim == 1
+        if not (good and values.min() >= 0 and values.max() <= 1):
             raise ValueError(
                 f"shrinkage is {self.shrinkage!r}, but must lie in [0, 1]."
             )
         return values.tolist()
 
-    def _variances(self, shrinkage):
-        variances = self.pca_.explained_variance_
+    def _variances(self, pca, shrinkage):
+        variances = pca.explained_variance_
         return (1 - shrinkage) * variances + shrinkage * variances.mean()
 
 
@@ -306,9 +327,9 @@ class ProbabilisticPCA(_Gaussian):
         self.n_components = n_components
         self.pca = pca
 
-    def _candidates(self):
-        values, dims = np.atleast_1d(self.n_components), self.pca_.n_features_in_
-        good = values.size and values.dtype.kind in "iu"
+    def _candidates(self, dims):
+        values = np.atleast_1d(plain_array("n_components", self.n_components))
+        good = values.size and values.ndim == 1 and values.dtype.kind in "iu"
         if not (good and values.min() >= 0 and values.max() < dims):
             raise ValueError(
                 f"n_components is {self.n_components!r}, but must be integers from 0 "
@@ -316,8 +337,8 @@ class ProbabilisticPCA(_Gaussian):
             )
         return values.tolist()
 
-    def _variances(self, q):
-        variances = self.pca_.explained_variance_.copy()
+    def _variances(self, pca, q):
+        variances = pca.explained_variance_.copy()
         variances[q:] = variances[q:].mean()
         return variances
 
@@ -332,13 +353,14 @@ class ComponentGaussian(_Gaussian):
     ----------
     n_components : int
     floor : float
-        Least variance.
+        Least variance, in the square of the images' unit.
     pca : BlockPCA, optional
         As for `IndependentGaussian`, but with at least `n_components`.
 
     Attributes
     ----------
     pca_ : BlockPCA
+        With these components only.
     variances_ : ndarray, shape (n_components,)
         Of each component.
 
@@ -355,17 +377,12 @@ class ComponentGaussian(_Gaussian):
         self.pca = pca
 
     def _fitted_pca(self, images):
-        if not isinstance(self.n_components, Integral) or self.n_components < 1:
-            raise ValueError(
-                f"n_components is {self.n_components!r}, but must be 1 or more."
-            )
-        if not (isinstance(self.floor, Real) and 0 < self.floor < np.inf):
-            raise ValueError(f"floor is {self.floor!r}, but must be positive.")
-        return super()._fitted_pca(images, self.n_components)
+        real("floor", self.floor, above=0)
+        least = integer("n_components", self.n_components)
+        return super()._fitted_pca(images, least).keep(least)
 
-    def _components(self):
-        return self.pca_.components_[: self.n_components]
+    def _variances(self, pca, _):
+        return np.maximum(pca.explained_variance_, self.floor)
 
-    def _variances(self, _):
-        variances = self.pca_.explained_variance_[: self.n_components]
-        return np.maximum(variances, self.floor)
+    def _rounding(self, pca):
+        return 0.0  # no variance is below the floor, whatever the unit

@@ -4,11 +4,17 @@
 computations, and records the outcome; `ledger` shows all of them at the end of
 a lesson. A check that could not fail is worth nothing, so each call also moves
 the left side by a little and raises if that passes too.
+
+Two runs of one piece of code are not two ways: they agree whatever it computes, and
+so do two names for one value. `check` sees values only, and cannot tell; that the
+sides of the lessons' checks lead back to different code, their tests look up.
 """
 
 import dataclasses
 import html
 import re
+
+from utils.arguments import plain_array, real, real_array
 
 import numpy as np
 
@@ -56,10 +62,12 @@ def check(
         Number of the equation, as in its ``\tag``: "4.7".
     statement : str
         What the equation says, in a few words.
-    left, right : number, array-like or SymPy expression
-        The two sides, from different computations. Arrays have one shape; a
-        symbolic side makes the comparison symbolic: the difference simplifies
-        to zero.
+    left, right : number, array-like, SymPy expression or matrix
+        The two sides, from two ways of computing them: different code, not two
+        calls of the same, nor two names for one result. Both have one shape.
+        Complex numbers are compared as such. A SymPy expression, alone or in a
+        matrix, or a list that holds symbols, makes the comparison symbolic: every
+        difference simplifies to zero.
     rtol, atol : float
         Numbers agree if ``|left - right| <= atol + rtol * |right|``.
     standard_error : float or array-like, optional
@@ -77,9 +85,10 @@ def check(
         comparison also passes with the left side off by `resolution`, or five
         standard errors exceed it: such a check could not fail.
     ValueError
-        If the number is not of the form "4.7", the statement is empty, the two
-        sides are one object, their shapes differ, a value is not finite, or the
-        resolution not positive.
+        If the number is not of the form "4.7"; the statement is no text, or empty;
+        the two sides are one object, or of different shapes; a side is not finite,
+        masked, a truth value, or no number at all; a tolerance is negative, the
+        resolution not positive, or either is given for symbols, which have none.
 
     Examples
     --------
@@ -89,14 +98,32 @@ def check(
     # As a float, 4.10 would be 4.1.
     if not (isinstance(number, str) and re.fullmatch(r"\d+\.\d+[a-z]?", number)):
         raise ValueError(f"number is {number!r}, but must be a string like '4.7'.")
-    if not statement:
-        raise ValueError(f"statement of ({number}) is empty: say what is checked.")
-    if left is right and not np.isscalar(left):
+    if not (isinstance(statement, str) and statement.strip()):
+        raise ValueError(
+            f"statement of ({number}) is {statement!r}, but must say in words what is "
+            "checked."
+        )
+    rtol = real(f"rtol of ({number})", rtol, least=0)
+    atol = real(f"atol of ({number})", atol, least=0)
+    if resolution is not None:
+        resolution = real(f"resolution of ({number})", resolution, above=0)
+    symbols = _is_symbolic(left) or _is_symbolic(right)
+    # Numbers and expressions may be one object, whichever way one came to them.
+    if left is right and hasattr(left, "__len__"):
         raise ValueError(
             f"({number}) compares one object with itself: left and right must "
             "come from different computations."
         )
-    if _is_symbolic(left) or _is_symbolic(right):
+    if symbols:
+        for name, value in (
+            ("standard_error", standard_error),
+            ("resolution", resolution),
+        ):
+            if value is not None:
+                raise ValueError(
+                    f"{name} of ({number}) is {value}, but must be left out: its "
+                    "sides are symbolic, and agree exactly or not at all."
+                )
         method, gap = "symbolic", _compare_symbolic(number, statement, left, right)
     elif standard_error is not None:
         method = f"Monte Carlo, {STANDARD_ERRORS} standard errors"
@@ -153,20 +180,77 @@ def _order(entry):
 
 
 def _is_symbolic(side):
-    # SymPy is imported by whoever passes an expression, never by this module.
-    return hasattr(side, "free_symbols") and hasattr(side, "simplify")
+    """Whether a side is SymPy's, or holds symbols; numbers of SymPy in a list do not.
+
+    SymPy is imported by whoever passes an expression, never by this module.
+    """
+    if isinstance(side, (list, tuple)):
+        return any(map(_has_symbols, side))
+    if isinstance(side, np.ndarray):
+        return side.dtype == object and any(map(_has_symbols, side.flat))
+    return hasattr(side, "free_symbols")
+
+
+def _has_symbols(element):
+    if isinstance(element, (list, tuple)):
+        return any(map(_has_symbols, element))
+    return bool(getattr(element, "free_symbols", ()))
 
 
 def _compare_symbolic(number, statement, left, right):
     import sympy
 
-    difference = sympy.simplify(sympy.sympify(left) - sympy.sympify(right))
-    if difference != 0:
-        _fail(number, statement, left, right, f"left - right = {difference}")
-    term = sympy.Add.make_args(sympy.expand(left))[0]
-    if sympy.simplify(left + (term if term != 0 else 1) - right) == 0:
-        _cannot_fail(number, statement, "it also passes with a term too many")
+    sides = (
+        _as_expressions(number, "left", left),
+        _as_expressions(number, "right", right),
+    )
+    _check_shapes(number, *sides)
+    for one, other in zip(*(side.flat for side in sides), strict=True):
+        difference = sympy.simplify(one - other)
+        if difference != 0:
+            _fail(number, statement, left, right, f"left - right = {difference}")
+        term = sympy.Add.make_args(sympy.expand(one))[0]
+        if sympy.simplify(one + (term if term != 0 else 1) - other) == 0:
+            _cannot_fail(number, statement, "it also passes with a term too many")
     return 0.0
+
+
+def _as_expressions(number, name, side):
+    """Return a side as an array of SymPy expressions."""
+    import sympy
+
+    name = f"{name} of ({number})"
+    if isinstance(side, sympy.MatrixExpr):
+        try:
+            side = side.as_explicit()
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{name} is {side}, of no known shape: check its elements."
+            ) from None
+    if hasattr(side, "tolist"):  # SymPy's matrices and arrays, and NumPy's
+        side = plain_array(name, side).tolist()
+    elements = np.array(side, dtype=object)
+    for place, element in np.ndenumerate(elements):
+        elements[place] = _as_expression(name, element)
+    return elements
+
+
+def _as_expression(name, element):
+    import sympy
+
+    try:
+        # Of a text, SymPy would make a formula.
+        value = sympy.sympify(element, strict=True)
+    except sympy.SympifyError:
+        value = None
+    if not isinstance(value, sympy.Expr):
+        raise ValueError(
+            f"{name} holds {element!r}, but must be expressions; of an equation or "
+            "inequality, give both sides."
+        )
+    if value is sympy.nan or value.is_infinite:
+        raise ValueError(f"{name} holds {element}, but must be finite.")
+    return value
 
 
 def _compare_numbers(number, statement, left, right, rtol, atol, resolution):
@@ -178,24 +262,30 @@ def _compare_numbers(number, statement, left, right, rtol, atol, resolution):
         allowed = f"|Δ| = {gap.flat[worst]:.3e}, allowed {tolerance.flat[worst]:.3e}"
         _fail(number, statement, left, right, allowed)
     shift = _resolution(number, statement, left, resolution)
-    for sign in (1, -1):
-        if np.any(np.abs(left + sign * shift - right) <= tolerance):
-            _cannot_fail(
-                number,
-                statement,
-                "it also passes with the left side off by "
-                + ("1 %" if resolution is None else f"{resolution:g}"),
-            )
+    # Of all directions, towards the right side is where the moved one comes closest.
+    if np.any(np.abs(gap - shift) <= tolerance):
+        _cannot_fail(
+            number,
+            statement,
+            "it also passes with the left side off by "
+            + ("1 %" if resolution is None else f"{resolution:g}"),
+        )
     return float(gap.max())
 
 
 def _compare_monte_carlo(number, statement, left, right, error, resolution):
     left, right = _as_arrays(number, left, right)
-    error = np.broadcast_to(np.asarray(error, dtype=float), left.shape)
-    if not np.all(np.isfinite(error) & (error >= 0)) or not np.any(error > 0):
+    name = f"standard_error of ({number})"
+    error = real_array(name, error)
+    if np.any(error < 0) or not np.any(error > 0):
+        raise ValueError(f"{name} is {error}, but must be positive and finite.")
+    try:
+        error = np.broadcast_to(error, left.shape)
+    except ValueError:
         raise ValueError(
-            f"standard_error of ({number}) is {error}, but must be positive and finite."
-        )
+            f"{name} has shape {error.shape}, but must have that of the sides, "
+            f"{left.shape}, or be one number."
+        ) from None
     gap = np.abs(left - right)
     if not np.all(gap <= STANDARD_ERRORS * error):
         worst = np.argmax(gap - STANDARD_ERRORS * error)
@@ -212,44 +302,63 @@ def _compare_monte_carlo(number, statement, left, right, error, resolution):
             f"{STANDARD_ERRORS * error.max():.3g}, more than the resolution "
             f"{np.min(shift):.3g}: draw more samples",
         )
-    # Moved away from the right side, the left must now be told apart.
-    moved = left + np.where(left >= right, shift, -shift)
-    if np.any(np.abs(moved - right) <= STANDARD_ERRORS * error):
-        _cannot_fail(number, statement, "it also passes with the left side moved")
     return float(gap.max())
 
 
 def _as_arrays(number, left, right):
-    left, right = (np.asarray(side, dtype=float) for side in (left, right))
+    left = _as_numbers(f"left of ({number})", left)
+    right = _as_numbers(f"right of ({number})", right)
+    _check_shapes(number, left, right)
+    return left, right
+
+
+def _as_numbers(name, side):
+    array = plain_array(name, side)
+    if array.dtype == object:  # fractions, numbers of SymPy or mpmath
+        try:
+            values = [_as_complex(value) for value in array.flat]
+        except (TypeError, ValueError, OverflowError):
+            pass  # refused below, as what they are
+        else:
+            array = np.array(values, dtype=complex).reshape(array.shape)
+            array = array if np.any(array.imag) else array.real
+    if array.dtype.kind not in "iufc":
+        raise ValueError(
+            f"{name} is {array} ({array.dtype}), but must be numbers; of a comparison, "
+            "give the two that it compares."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} is {array}, but must be finite.")
+    return array.astype(complex if array.dtype.kind == "c" else float)
+
+
+def _as_complex(value):
+    if isinstance(value, (str, bool, np.bool_)):  # complex("1") is a number to Python
+        raise TypeError
+    return complex(value)
+
+
+def _check_shapes(number, left, right):
     if left.shape != right.shape:
         raise ValueError(
             f"({number}) compares shape {left.shape} with shape {right.shape}: "
             "give both sides one shape."
         )
-    if left.size == 0 or not (np.isfinite(left).all() and np.isfinite(right).all()):
-        raise ValueError(
-            f"({number}) has a side that is empty or not finite:\n"
-            f"  left  {left}\n  right {right}"
-        )
-    return left, right
+    if left.size == 0:
+        raise ValueError(f"left and right of ({number}) are empty: nothing is checked.")
 
 
 def _resolution(number, statement, left, resolution):
     if resolution is not None:
-        if not 0 < resolution < np.inf:
-            raise ValueError(
-                f"resolution of ({number}) is {resolution}, but must be positive and "
-                "finite."
-            )
-        return np.full(left.shape, float(resolution))
-    largest = np.abs(left).max()
-    if largest == 0:
+        return np.full(left.shape, resolution)
+    size = np.abs(left)
+    if size.max() == 0:
         _cannot_fail(
             number,
             statement,
             "1 % of zero is zero: state the resolution= it must notice",
         )
-    return 0.01 * np.where(left == 0, largest, np.abs(left))
+    return 0.01 * np.where(size == 0, size.max(), size)
 
 
 def _fail(number, statement, left, right, gap):

@@ -8,9 +8,9 @@ import gzip
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 
 from utils.standins import SPLITS, Dataset, make_standin
 
@@ -106,15 +106,18 @@ def load_svhn(folder=None, source="auto", splits=("train", "test")):
     >>> load_svhn(source="standin", splits=["test"])  # doctest: +ELLIPSIS
     *...<Dataset svhn, source='standin': STAND-IN DATA, not SVHN: 2,000 test images...>
     """
-    if not splits or set(splits) - set(SPLITS):
-        raise ValueError(f"splits must be names out of {SPLITS}, got {splits!r}")
+    names = splits if isinstance(splits, (tuple, list)) else ()
+    if not names or not all(isinstance(n, str) and n in SPLITS for n in names):
+        raise ValueError(f"splits is {splits!r}, but must be names out of {SPLITS}.")
     return _load("svhn", folder, source, splits)
 
 
 def _load(name, folder, source, splits):
-    if source not in SOURCES:
-        raise ValueError(f"source must be one of {SOURCES}, got {source!r}")
+    if not (isinstance(source, str) and source in SOURCES):
+        raise ValueError(f"source is {source!r}, but must be one of {SOURCES}.")
     default = PROJECT / Path(os.environ.get("VI_DATA") or "data").expanduser() / name
+    if not isinstance(folder, (str, os.PathLike, type(None))):
+        raise TypeError(f"folder is {folder!r}, but must be a path, or None.")
     folder = default if folder is None else Path(folder).expanduser()
     files = {split: [folder / file for file in FILES[name][split]] for split in splits}
     paths = [path for split in splits for path in files[split]]
@@ -232,7 +235,7 @@ def _fetch(url, path, patience):
         except Exception as error:  # whatever it is, the next mirror may do better
             errors.append(repr(error).split("Caused by ")[-1][:200])
 
-    size, errors, seen, last = OFFICIAL[path.name][0], [], 0, time.monotonic()
+    size, errors, seen, last = OFFICIAL[path.name][0], [], 0, monotonic()
     scratch = TemporaryDirectory(prefix=".partial-", dir=path.parent)
     bar = tqdm(desc=path.name, total=size, file=sys.stdout, unit="B", unit_scale=True)
     get = pooch.HTTPDownloader(bar, headers={"Accept-Encoding": "identity"})
@@ -244,10 +247,10 @@ def _fetch(url, path, patience):
             thread.join(0.05)
             got = os.fstat(file.fileno()).st_size
             if got >= seen + 1024:
-                seen, last = got, time.monotonic()
+                seen, last = got, monotonic()
             if got > size:
                 raise DownloadError(f"it sends more than the official {size:,} bytes")
-            if time.monotonic() > last + patience:
+            if monotonic() > last + patience:
                 raise DownloadError(f"no data for {patience:.1f} s")
         file.close()
         if errors or not _is_official(Path(file.name)):

@@ -5,12 +5,12 @@ of their sum. Bytes stay bytes until their block is reached; they may lie in a f
 """
 
 import copy
-from numbers import Integral
+
+from utils.arguments import boolean, integer, plain_array, random_state, real_array
 
 import numpy as np
 from scipy import linalg
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 # Variance of a byte spread evenly over its width: that of U(0, 1), on a scale of 256.
@@ -32,9 +32,9 @@ class BlockPCA(TransformerMixin, BaseEstimator):
         variance to every direction and turns none. Floats are taken as they are.
     block_size : int
         Images at a time.
-    random_state : int, RandomState instance or None
-        For the noise that `transform` adds to bytes. With an int, anew and the same
-        at every call.
+    random_state : int, RandomState, Generator, SeedSequence or None
+        For the noise that `transform` adds to bytes. With an int or a SeedSequence,
+        anew and the same at every call.
 
     Attributes
     ----------
@@ -44,6 +44,8 @@ class BlockPCA(TransformerMixin, BaseEstimator):
         Orthonormal rows. The largest entry of each is positive.
     explained_variance_ : ndarray, shape (n_components_,)
         Of each component, over N - 1; descending.
+    dequantize_ : bool
+        What `fit` did with bytes, and `transform` therefore does.
     n_components_, n_features_in_, n_samples_seen_ : int
     image_shape_ : tuple of int
         Of one image, which `inverse_transform` restores.
@@ -52,10 +54,13 @@ class BlockPCA(TransformerMixin, BaseEstimator):
     ------
     ValueError
         By `fit`: if the images are neither bytes nor finite floats, or fewer than
-        two; if `n_components` is not from 1 to D, or `block_size` is not a positive
-        integer; if a component without variance is to be whitened. By `transform`: if
-        the images are neither bytes nor finite floats. By `transform` and
-        `inverse_transform`: if shapes are not those of `fit`.
+        two; if `n_components` is not from 1 to D, `block_size` is not a positive
+        integer, or another setting not of its kind; if a component without variance
+        is to be whitened. A `fit` that fails leaves everything as it was. By
+        `transform`: if the images are neither bytes nor finite floats. By `transform`
+        and `inverse_transform`: if shapes are not those of `fit`.
+    NotFittedError
+        By all that needs a `fit`, before one.
 
     Examples
     --------
@@ -94,27 +99,30 @@ class BlockPCA(TransformerMixin, BaseEstimator):
         -------
         self
         """
-        images = _checked(images, least=2)
+        images = _checked("images", images, least=2)
         count, dims = len(images), int(np.prod(images.shape[1:]))
-        self._check_parameters(dims)
-        # Near the mean, the squares are as small as the variances: nothing cancels.
-        shift = _flat(images[: self.block_size]).mean(axis=0)
-        if images.dtype == np.uint8:
-            shift = np.round(shift)  # all sums are of integers then: exact
+        kept, block_size = self._checked_settings(dims)
         total, products = np.zeros(dims), np.zeros((dims, dims))
-        for start in range(0, count, self.block_size):
-            block = _flat(images[start : start + self.block_size]) - shift
-            total += block.sum(axis=0)
-            products += block.T @ block
-        _check_finite(products.trace())
-        scale = self._scale(images)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Near the mean, squares are as small as the variances: nothing cancels.
+            shift = _flat(images[:block_size]).mean(axis=0)
+            if images.dtype == np.uint8:
+                shift = np.round(shift)  # all sums are of integers then: exact
+            for start in range(0, count, block_size):
+                block = _flat(images[start : start + block_size]) - shift
+                total += block.sum(axis=0)
+                products += block.T @ block
+        if not np.isfinite(products.trace()):
+            raise ValueError(
+                "images must be finite, and so must their squares, but one is not."
+            )
+        scale = _scale(images, self.dequantize)
         products -= np.outer(total, total / count)
         products *= scale**2 / (count - 1)
-        self.mean_ = (total / count + shift) * scale
+        mean = (total / count + shift) * scale
         if scale == 1 / 256:
-            self.mean_ += 0.5 / 256
+            mean += 0.5 / 256
             products.flat[:: dims + 1] += DEQUANTIZATION_VARIANCE
-        kept = self.n_components or dims
         variances, vectors = linalg.eigh(
             products,
             overwrite_a=True,
@@ -126,14 +134,22 @@ class BlockPCA(TransformerMixin, BaseEstimator):
                 else {"subset_by_index": (dims - kept, dims - 1)}
             ),
         )
-        self.explained_variance_ = np.maximum(variances[::-1], 0)
+        variances = np.maximum(variances[::-1], 0)
         peaks = np.abs(vectors).argmax(axis=0)
         signs = np.sign(vectors[peaks, np.arange(kept)])
-        self.components_ = np.ascontiguousarray((vectors * signs)[:, ::-1].T)
-        self.image_shape_ = images.shape[1:]
-        self.n_components_, self.n_features_in_ = kept, dims
-        self.n_samples_seen_ = count
-        self._check_variances()
+        if self.whiten:
+            _check_whitening(variances, count, dims)
+        _become(
+            self,
+            mean_=mean,
+            components_=np.ascontiguousarray((vectors * signs)[:, ::-1].T),
+            explained_variance_=variances,
+            dequantize_=bool(self.dequantize),
+            image_shape_=images.shape[1:],
+            n_components_=kept,
+            n_features_in_=dims,
+            n_samples_seen_=count,
+        )
         return self
 
     @property
@@ -162,7 +178,7 @@ class BlockPCA(TransformerMixin, BaseEstimator):
             float64 if the images are, else float32.
         """
         check_is_fitted(self)
-        images = np.asanyarray(images)
+        images = _checked("images", images, least=1)
         kind = np.result_type(images, np.float32)
         components = np.empty((len(images), self.n_components_), kind)
         projection, start = self.components_.T / self._deviations(), 0
@@ -186,7 +202,7 @@ class BlockPCA(TransformerMixin, BaseEstimator):
             can compose. Not clipped to [0, 1].
         """
         check_is_fitted(self)
-        components = np.asarray(components)
+        components = plain_array("components", components)
         if components.ndim != 2 or components.shape[1] != self.n_components_:
             raise ValueError(
                 f"components has shape {components.shape}, but must be "
@@ -195,9 +211,11 @@ class BlockPCA(TransformerMixin, BaseEstimator):
         kind = np.result_type(components, np.float32)
         images = np.empty((len(components), self.n_features_in_), kind)
         back = self.components_ * self._deviations()[:, None]
-        for i in range(0, len(images), self.block_size):
-            rows = slice(i, i + self.block_size)
-            images[rows] = components[rows].astype(float) @ back + self.mean_
+        block_size = integer("block_size", self.block_size)
+        for i in range(0, len(images), block_size):
+            rows = slice(i, i + block_size)
+            block = real_array("components", components[rows])
+            images[rows] = block @ back + self.mean_
         return images.reshape(-1, *self.image_shape_)
 
     def blocks(self, images, noise=True):
@@ -215,17 +233,22 @@ class BlockPCA(TransformerMixin, BaseEstimator):
         ndarray of float64, shape (at most block_size, D)
         """
         check_is_fitted(self)
-        images = _checked(images, least=1)
+        yield from self._blocks("images", images, noise)
+
+    def _blocks(self, name, images, noise):
+        images = _checked(name, images, least=1)
         if images.shape[1:] != self.image_shape_:
             raise ValueError(
-                f"images has shape {images.shape}, but must be (N, "
+                f"{name} has shape {images.shape}, but must be (N, "
                 f"{', '.join(map(str, self.image_shape_))}), like those of fit."
             )
-        scale, rng = self._scale(images), check_random_state(self.random_state)
-        for start in range(0, len(images), self.block_size):
-            block = _flat(images[start : start + self.block_size])
-            if images.dtype != np.uint8:
-                _check_finite(block.sum())
+        scale = _scale(images, self.dequantize_)
+        rng = random_state("random_state", self.random_state)
+        block_size = integer("block_size", self.block_size)
+        for start in range(0, len(images), block_size):
+            block = _flat(images[start : start + block_size])
+            if images.dtype != np.uint8 and not np.isfinite(block).all():
+                raise ValueError(f"{name} must be finite, but holds NaN or infinity.")
             if scale == 1 / 256:
                 block += rng.random_sample(block.shape) if noise else 0.5
             block *= scale
@@ -252,70 +275,87 @@ class BlockPCA(TransformerMixin, BaseEstimator):
             If there are fewer components, or one without variance to be whitened.
         """
         check_is_fitted(self)
-        kept = self.n_components_ if n_components is None else n_components
-        _check_components(kept, self.n_components_)
+        kept = _checked_components(n_components, self.n_components_)
         other = copy.copy(self)
         other.n_components = other.n_components_ = kept
-        other.whiten = self.whiten if whiten is None else whiten
+        other.whiten = self.whiten if whiten is None else boolean("whiten", whiten)
         other.components_ = self.components_[:kept]
         other.explained_variance_ = self.explained_variance_[:kept]
-        other._check_variances()
+        other._deviations()
         return other
 
-    def _check_variances(self):
-        # Of a whole spectrum, rounding leaves this share at most where nothing is.
-        nothing = (
-            self.n_features_in_ * np.finfo(float).eps * self.explained_variance_[0]
-        )
-        if self.whiten and self.explained_variance_[-1] <= nothing:
-            raise ValueError(
-                f"whiten=True divides by the deviation of {self.n_components_} "
-                "components, but some have none: keep fewer (n_components), or give "
-                "more images."
-            )
-
-    def _scale(self, images):
-        if images.dtype != np.uint8:
-            return 1.0
-        return 1 / 256 if self.dequantize else 1 / 255
-
     def _deviations(self):
-        if self.whiten:
-            return np.sqrt(self.explained_variance_)
-        return np.ones(self.n_components_)
+        if not self.whiten:
+            return np.ones(self.n_components_)
+        variances = self.explained_variance_
+        _check_whitening(variances, self.n_samples_seen_, self.n_features_in_)
+        return np.sqrt(variances)
 
-    def _check_parameters(self, dims):
-        if self.n_components is not None:
-            _check_components(self.n_components, dims)
-        if not isinstance(self.block_size, Integral) or self.block_size < 1:
-            raise ValueError(
-                f"block_size is {self.block_size!r}, but must be a positive integer."
-            )
+    def _checked_settings(self, dims):
+        boolean("whiten", self.whiten)
+        boolean("dequantize", self.dequantize)
+        random_state("random_state", self.random_state)
+        kept = _checked_components(self.n_components, dims)
+        return kept, integer("block_size", self.block_size)
 
 
-def _check_components(count, most):
-    if not isinstance(count, Integral) or not 1 <= count <= most:
+def _become(estimator, **fitted):
+    """Put all that a `fit` found into an estimator, and drop what an earlier one did.
+
+    In one step, so that whatever stops a `fit` leaves the estimator as it was.
+    """
+    kept = {k: v for k, v in vars(estimator).items() if not k.endswith("_")}
+    estimator.__dict__ = kept | fitted
+
+
+def _rounding(variances, count, dims):
+    """Return the variance that rounding leaves where there is none, at most.
+
+    Of sums over `count` images, whose rounding grows like a random walk, and of an
+    eigen-decomposition in `dims` dimensions.
+    """
+    return (dims + count**0.5) * np.finfo(float).eps * np.max(variances)
+
+
+def _check_whitening(variances, count, dims):
+    if variances[-1] <= _rounding(variances, count, dims):
         raise ValueError(
-            f"n_components is {count!r}, but must be an integer from 1 to {most}, or "
-            "None for all of them."
+            f"whiten=True divides by the deviation of {len(variances)} components, but "
+            "some have none: keep fewer (n_components), or give more images."
         )
+
+
+def _scale(images, dequantize):
+    if images.dtype != np.uint8:
+        return 1.0
+    return 1 / 256 if dequantize else 1 / 255
+
+
+def _checked_components(count, most):
+    if count is None:
+        return most
+    try:
+        count = integer("n_components", count)
+        if count <= most:
+            return count
+    except ValueError:
+        pass
+    raise ValueError(
+        f"n_components is {count!r}, but must be an integer from 1 to {most}, or "
+        "None for all of them."
+    )
 
 
 def _flat(block):
     return np.array(block, dtype=float).reshape(len(block), -1)
 
 
-def _check_finite(total):
-    if not np.isfinite(total):
-        raise ValueError("images must be finite, but holds NaN or infinity.")
-
-
-def _checked(images, least):
-    images = images if isinstance(images, np.ndarray) else np.asarray(images)
+def _checked(name, images, least):
+    images = plain_array(name, images)
     if images.ndim < 2 or len(images) < least or not images.size:
         raise ValueError(
-            f"images has shape {images.shape}, but must be (N, ...), N {least} or more."
+            f"{name} has shape {images.shape}, but must be (N, ...), N {least} or more."
         )
     if images.dtype != np.uint8 and images.dtype.kind != "f":
-        raise ValueError(f"images are {images.dtype}, but must be bytes or floats.")
+        raise ValueError(f"{name} is {images.dtype}, but must be bytes or floats.")
     return images

@@ -6,10 +6,13 @@ The pictures take arrays and an optional ``ax``, and return the axes.
 import gc
 import io
 import itertools
-from numbers import Integral
+from collections.abc import Mapping
+
+from utils.arguments import integer, plain_array, real_array
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
@@ -31,8 +34,15 @@ def use_style(notice=""):
     notice : str
         A line that heads every figure drawn from here on, such as
         ``dataset.notice``: which pictures do not show the real data.
+
+    Raises
+    ------
+    ValueError
+        If `notice` is no text.
     """
     global _notice
+    if not isinstance(notice, str):
+        raise ValueError(f"notice is {notice!r}, but must be a text.")
     _notice = notice
     cycle = plt.cycler(color=COLORS) + plt.cycler(linestyle=LINES)
     plt.rcParams.update(
@@ -55,7 +65,17 @@ def use_style(notice=""):
 
 
 def set_title(ax, title=""):
-    """Give axes a title, under the notice that `use_style` was told, if any."""
+    """Give axes a title, under the notice that `use_style` was told, if any.
+
+    Raises
+    ------
+    ValueError
+        If `ax` is something else, or `title` no text.
+    """
+    if not isinstance(ax, Axes):
+        raise ValueError(f"ax is {ax!r}, but must be one of matplotlib's axes.")
+    if not isinstance(title, str):
+        raise ValueError(f"title is {title!r}, but must be a text.")
     ax.set_title("\n".join(part for part in (_notice, title) if part))
     return ax
 
@@ -81,16 +101,18 @@ def image_grid(images, num_columns=10, *, title="", row_labels=(), ax=None):
     Raises
     ------
     ValueError
-        If `images` has another shape, or no image, or `row_labels` is not one a row.
+        If `images` has another shape, no image, or values that are neither bytes nor
+        in [0, 1]; if `num_columns` is no positive integer, or `row_labels` is not one
+        a row; if `ax` is something else. So say the other pictures of their arguments.
     """
-    if not isinstance(num_columns, Integral) or num_columns < 1:
-        raise ValueError(f"num_columns is {num_columns!r}, but must be 1 or more.")
+    num_columns = integer("num_columns", num_columns)
     images = _as_images(images)
     rows = -(-len(images) // num_columns)
-    if len(row_labels) not in (0, rows):
+    row_labels = plain_array("row_labels", row_labels)
+    if row_labels.shape not in ((0,), (rows,)):
         raise ValueError(
-            f"row_labels has {len(row_labels)} labels, but must have one for each "
-            f"of {rows} rows, or none."
+            f"row_labels is {row_labels}, but must have one label for each of {rows} "
+            "rows, or none."
         )
     missing = rows * num_columns - len(images)
     blank = np.ones((missing, *images.shape[1:]), images.dtype)
@@ -102,9 +124,8 @@ def image_grid(images, num_columns=10, *, title="", row_labels=(), ax=None):
     if canvas.ndim == 3:
         # 24 levels of each colour: half the size of a file, and hardly to be seen.
         canvas = np.round(23 * canvas) / 23
-    if ax is None:
-        width = min(7.0, 0.7 * num_columns)
-        ax = plt.subplots(figsize=(width, width * rows / num_columns + 0.6))[1]
+    width = min(7.0, 0.7 * num_columns)
+    ax = _axes(ax, (width, width * rows / num_columns + 0.6))
     ax.imshow(canvas, vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
     for row, label in enumerate(row_labels):
@@ -119,7 +140,7 @@ def latent_scatter(z, labels, *, title="", ax=None):
     Parameters
     ----------
     z : array, shape (N, 2)
-    labels : array of int, shape (N,)
+    labels : array of int or str, shape (N,)
     title : str
     ax : matplotlib.axes.Axes, optional
 
@@ -130,15 +151,20 @@ def latent_scatter(z, labels, *, title="", ax=None):
     Raises
     ------
     ValueError
-        If `z` is not a list of pairs, or `labels` has another length.
+        If `z` is not a list of pairs, finite and at least one, or `labels` are not
+        one for each, integers or texts.
     """
-    z, labels = np.asarray(z), np.asarray(labels)
-    if z.ndim != 2 or z.shape[1] != 2 or labels.shape != z.shape[:1]:
+    z, labels = real_array("z", z), plain_array("labels", labels)
+    if z.ndim != 2 or z.shape[1] != 2 or labels.shape != z.shape[:1] or not z.size:
         raise ValueError(
-            "z must have shape (N, 2) and labels shape (N,), but they have "
-            f"{z.shape} and {labels.shape}: choose two latent variables."
+            "z must have shape (N, 2) and labels shape (N,), N 1 or more, but they "
+            f"have {z.shape} and {labels.shape}: choose two latent variables."
         )
-    ax = plt.subplots(figsize=(7, 6))[1] if ax is None else ax
+    if all(isinstance(label, str) for label in labels):
+        labels = labels.astype(str)  # in data frames, they are objects
+    if labels.dtype.kind not in "biuU":
+        raise ValueError(f"labels are {labels.dtype}, but must be integers or texts.")
+    ax = _axes(ax, (7, 6))
     classes = np.unique(labels)
     # Viridis keeps its order in grey and for the colour-blind; markers help both.
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.95, len(classes)))
@@ -179,9 +205,14 @@ def latent_manifold(images, z1, z2, *, title="", ax=None):
     Raises
     ------
     ValueError
-        If there are not ``len(z1) * len(z2)`` images, or as in `image_grid`.
+        If there are not ``len(z1) * len(z2)`` images, `z1` or `z2` is not a list of
+        numbers in ascending order, or as in `image_grid`.
     """
     images = _as_images(images)
+    z1, z2 = real_array("z1", z1, ("columns",)), real_array("z2", z2, ("rows",))
+    for name, values in (("z1", z1), ("z2", z2)):
+        if not values.size or np.any(np.diff(values) <= 0):
+            raise ValueError(f"{name} is {values}, but must be numbers that ascend.")
     if len(images) != len(z1) * len(z2):
         raise ValueError(
             f"images holds {len(images)}, but a grid of {len(z2)} rows and "
@@ -189,12 +220,15 @@ def latent_manifold(images, z1, z2, *, title="", ax=None):
         )
     tiles = images.reshape(len(z2), len(z1), *images.shape[1:])[::-1]
     canvas = np.concatenate(np.concatenate(tiles, axis=1), axis=1)
-    ax = plt.subplots(figsize=(7, 7))[1] if ax is None else ax
+    ax = _axes(ax, (7, 7))
     ax.imshow(canvas, vmin=0, vmax=1, extent=(0, len(z1), 0, len(z2)))
     ax.grid(visible=False)
     for axis, values in ((ax.xaxis, z1), (ax.yaxis, z2)):
         shown = np.unique(np.linspace(0, len(values) - 1, 5).round().astype(int))
-        axis.set_ticks(shown + 0.5, [f"{values[i]:.1f}" for i in shown])
+        # As many digits as tell neighbours apart, in any unit.
+        step = np.diff(values[shown]).min(initial=1)
+        digits = max(1, int(np.ceil(-np.log10(step))))
+        axis.set_ticks(shown + 0.5, [f"{value:.{digits}f}" for value in values[shown]])
     ax.set(xlabel="$z_1$", ylabel="$z_2$")
     return set_title(ax, title)
 
@@ -205,23 +239,31 @@ def training_curves(history, *, ylabel="nats per image", title="", ax=None):
     Parameters
     ----------
     history : dict of str to sequence of float, or what ``model.fit`` returned
-        ``val_loss`` is drawn in the colour of ``loss``, dashed.
+        ``val_loss`` is drawn in the colour of ``loss``, dashed. Where a value is NaN,
+        as when training breaks down, the curve has a gap.
     ylabel, title : str
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If `history` is no such dict, is empty, or holds something else than numbers.
     """
-    ax = plt.subplots()[1] if ax is None else ax
-    history = getattr(history, "history", history)
-    names = [name for name in history if not name.startswith("val_")]
+    history = _as_curves("history", getattr(history, "history", history), "epochs")
+    names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
     names.sort(key=lambda name: name != "loss")  # the loss first
+    ax = _axes(ax)
     for name, color in zip(names, itertools.cycle(COLORS), strict=False):
-        for key, line in ((name, "-"), (f"val_{name}", "--")):
+        for key, label, line in (
+            (name, name, "-"),
+            (f"val_{name}", f"validation {name}", "--"),
+        ):
             if key in history:
                 epochs = np.arange(1, len(history[key]) + 1)
-                label = key.replace("val_", "validation ")
                 marker = "o" if len(epochs) == 1 else None
                 ax.plot(
                     epochs, history[key], line, color=color, label=label, marker=marker
@@ -239,15 +281,26 @@ def densities(x, curves, *, xlabel="x", ylabel="density", title="", ax=None):
     ----------
     x : array, shape (N,)
     curves : dict of str to array, shape (N,)
-        Label and values of each curve.
+        Label and values of each curve. Where a value is NaN or infinite, as log 0 is,
+        the curve has a gap.
     xlabel, ylabel, title : str
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If `x` is not a list of finite numbers, or `curves` not a dict of at least one
+        of as many.
     """
-    ax = plt.subplots()[1] if ax is None else ax
+    x = real_array("x", x, ("N",))
+    if not x.size:
+        raise ValueError("x is empty.")
+    curves = _as_curves("curves", curves, len(x))
+    ax = _axes(ax)
     for label, values in curves.items():
         ax.plot(x, values, label=label)
     ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -274,27 +327,34 @@ def gaussian_ellipses(means, covariances, weights=None, *, title="", ax=None):
     Raises
     ------
     ValueError
-        If the shapes do not fit together, a covariance is not positive definite, or
-        a weight is negative, or all are zero.
+        If the shapes do not fit together, a number is not finite, a covariance is not
+        symmetric and positive definite, or a weight is negative, or all are zero.
     """
-    means, covariances = np.asarray(means), np.asarray(covariances)
-    weights = np.ones(len(means)) if weights is None else np.asarray(weights)
-    count = len(means)
+    means = real_array("means", means)
+    covariances = real_array("covariances", covariances)
+    count = len(means) if means.ndim else 0
+    weights = np.ones(count) if weights is None else real_array("weights", weights)
     expected = (count, 2), (count, 2, 2), (count,)
-    if (means.shape, covariances.shape, weights.shape) != expected:
+    if not count or (means.shape, covariances.shape, weights.shape) != expected:
         raise ValueError(
             "means, covariances and weights must have shapes (K, 2), (K, 2, 2) and "
-            f"(K,), but have {means.shape}, {covariances.shape} and {weights.shape}."
+            f"(K,), K 1 or more, but have {means.shape}, {covariances.shape} and "
+            f"{weights.shape}."
         )
-    if not (np.all(weights >= 0) and 0 < weights.max(initial=0) < np.inf):
-        raise ValueError(
-            f"weights are {weights}, but must be finite, none negative, not all zero."
-        )
+    if not (np.all(weights >= 0) and weights.max(initial=0) > 0):
+        raise ValueError(f"weights are {weights}, but none may be negative, nor all 0.")
+    # The root reads one half of each only.
+    skew = np.abs(covariances[:, 0, 1] - covariances[:, 1, 0])
+    deviations = np.sqrt(np.abs(covariances[:, [0, 1], [0, 1]]))
     try:
+        if np.any(skew > 1e-6 * deviations.prod(axis=1)):
+            raise np.linalg.LinAlgError
         roots = np.linalg.cholesky(covariances)
     except np.linalg.LinAlgError:
-        raise ValueError("covariances must be positive definite.") from None
-    ax = plt.subplots()[1] if ax is None else ax
+        raise ValueError(
+            "covariances must be symmetric and positive definite, but one is not."
+        ) from None
+    ax = _axes(ax)
     turn = np.linspace(0, 2 * np.pi, 101)
     circle = 2 * np.stack([np.cos(turn), np.sin(turn)])
     for k, root in enumerate(roots):
@@ -322,9 +382,18 @@ def sliders(draw, **ranges):
     -------
     ipywidgets.VBox
         To be displayed: the last line of a cell.
+
+    Raises
+    ------
+    ValueError
+        If `draw` cannot be called, or a range is not four numbers, ascending, with a
+        positive step and a start between its ends.
     """
     import ipywidgets
 
+    if not callable(draw):
+        raise ValueError(f"draw is {draw!r}, but must be a function that draws.")
+    ranges = {name: _as_range(name, values) for name, values in ranges.items()}
     controls = {
         name: ipywidgets.FloatSlider(
             min=low, max=high, step=step, value=start, description=name
@@ -368,8 +437,46 @@ def sliders(draw, **ranges):
     return ipywidgets.VBox([*controls.values(), picture])
 
 
+def _axes(ax, figsize=None):
+    """Return the axes to draw into: new ones, if none are given."""
+    if ax is None:
+        return plt.subplots(figsize=figsize)[1]
+    if not isinstance(ax, Axes):
+        raise ValueError(
+            f"ax is {ax!r}, but must be one of matplotlib's axes, or None."
+        )
+    return ax
+
+
+def _as_curves(name, curves, length):
+    """Return curves by their labels, as arrays of floats of one length, if given."""
+    if not isinstance(curves, Mapping) or not curves:
+        raise ValueError(
+            f"{name} is {curves!r}, but must be a dict of curves by their labels."
+        )
+    found = {}
+    for label, values in curves.items():
+        part = f"{name}[{label!r}]"
+        found[str(label)] = real_array(part, values, (length,), finite=False)
+        if not len(found[str(label)]):
+            raise ValueError(f"{part} is empty.")
+    return found
+
+
+def _as_range(name, values):
+    values = real_array(name, values)
+    if values.shape == (4,):
+        low, high, step, start = values
+        if low < high and step > 0 and low <= start <= high:
+            return low, high, step, start
+    raise ValueError(
+        f"{name} is {values}, but must be the least and the largest value, a positive "
+        "step, and where between them to start."
+    )
+
+
 def _as_images(images):
-    images = np.asarray(images)
+    images = plain_array("images", images)
     if images.shape[3:] == (1,):
         images = images[..., 0]
     if images.ndim < 3 or not images.size or images.shape[3:] not in ((), (3,)):
@@ -379,10 +486,13 @@ def _as_images(images):
         )
     if images.dtype == np.uint8:
         return images / 255
+    wanted = "bytes (uint8, 0 to 255) or floats in [0, 1]"
+    if images.dtype.kind not in "fb":
+        raise ValueError(f"images is {images.dtype}, but must be {wanted}.")
     low, high = images.min(), images.max()
-    if images.dtype.kind not in "fb" or not (low >= 0 and high <= 1):
+    if not (low >= 0 and high <= 1):
         raise ValueError(
-            f"images runs from {low} to {high} as {images.dtype}, but must be bytes "
-            "(uint8, 0 to 255) or floats in [0, 1]: np.clip what lies beyond."
+            f"images runs from {low} to {high}, but must be {wanted}: np.clip what "
+            "lies beyond."
         )
     return images

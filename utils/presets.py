@@ -20,9 +20,9 @@ class Preset:
     name: str
 
     def __post_init__(self):
-        if self.name not in NAMES:
+        if not (isinstance(self.name, str) and self.name in NAMES):
             raise ValueError(
-                f"the preset (VI_PRESET) is {self.name!r}, but must be one of "
+                f"name of the preset (VI_PRESET) is {self.name!r}, but must be one of "
                 f"{', '.join(NAMES)}."
             )
 

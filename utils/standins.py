@@ -4,6 +4,8 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.arguments import integer, rng
+
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
@@ -65,8 +67,9 @@ def make_standin(name, sizes, seed=0):
         What to stand in for.
     sizes : dict
         Maps "train", "test" or "extra" to a number of images, at least 1.
-    seed : int
-        The same seed gives the same images.
+    seed : int, SeedSequence, Generator, RandomState or None
+        The same integer gives the same images, whatever the sizes of other splits.
+        Of anything else one is drawn, and named in the remark.
 
     Returns
     -------
@@ -76,28 +79,31 @@ def make_standin(name, sizes, seed=0):
     Raises
     ------
     ValueError
-        A name is unknown, or a number is too small or no integer.
+        A name is unknown, a number is too small or no integer, or the seed none.
 
     Examples
     --------
     >>> make_standin("svhn", {"train": 3, "test": 2}).train_images.shape
     (3, 32, 32, 3)
     """
-    draw = {"mnist": _draw_digits, "svhn": _draw_numbers}.get(name)
-    if draw is None:
-        raise ValueError(f"name must be 'mnist' or 'svhn', got {name!r}")
+    drawings = {"mnist": _draw_digits, "svhn": _draw_numbers}
+    if not (isinstance(name, str) and name in drawings):
+        raise ValueError(f"name is {name!r}, but must be 'mnist' or 'svhn'.")
     if not isinstance(sizes, dict) or not sizes or set(sizes) - set(SPLITS):
         raise ValueError(
-            f"sizes must map names out of {SPLITS} to numbers of images, got {sizes!r}"
+            f"sizes is {sizes!r}, but must map names out of {SPLITS} to numbers of "
+            "images."
         )
-    numbers = [(f"sizes[{s!r}]", n, 1) for s, n in sizes.items()] + [("seed", seed, 0)]
-    for key, value, least in numbers:
-        if not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{key} must be an integer >= {least}, got {value!r}")
+    draw = drawings[name]
+    sizes = {split: integer(f"sizes[{split!r}]", n) for split, n in sizes.items()}
+    try:
+        seed = integer("seed", seed, least=0)
+    except ValueError:
+        seed = int(rng("seed", seed).integers(2**32))
     arrays = {}
     for split, size in sizes.items():
-        rng = np.random.default_rng([seed, SPLITS.index(split)])
-        parts = [draw(rng, min(500, size - i), split) for i in range(0, size, 500)]
+        source = np.random.default_rng([seed, SPLITS.index(split)])
+        parts = [draw(source, min(500, size - i), split) for i in range(0, size, 500)]
         images, labels = map(np.concatenate, zip(*parts, strict=True))
         arrays |= {f"{split}_images": images, f"{split}_labels": labels}
     origin = {"mnist": "warped scans of real handwriting", "svhn": "drawn with fonts"}
