@@ -35,6 +35,8 @@ LARGEST = 690.0
 # Of u: how near to finite ends first nodes come, how far out they reach, their step.
 NEAR, FAR, STEP = 40.0, 2.0, 1 / 8
 MOST_PIECES = 24
+# Beyond them, mass is looked for up to exp(14) times as far; as little as this is none.
+FARTHER, LEAST_MASS = 14.0, 1e-12
 # More nodes than this a density does not get; nor, then, a smaller error.
 MOST_NODES = 100_000
 UNRESOLVED = 1e-4  # nats
@@ -327,9 +329,10 @@ def _newton(gaps, log_base, targets, scale, rtol, multipliers):
     )
     raise RuntimeError(
         f"Newton's method stopped after {len(path) - 1} steps at a residual of "
-        f"{_residual(mean, distance):.1e}, not {rtol:.1e}, and no combination of "
-        "features was found that excludes the targets: the features are nearly "
-        "collinear, their ranges too wide, or rtol is below rounding."
+        f"{_residual(mean, distance):.1e}, with rtol {rtol:.1e}, and no combination of "
+        "features was found that excludes the targets: rtol is below rounding, or the "
+        "features are nearly collinear, or their ranges too wide. An origin and a unit "
+        "nearer to where the mass is may help."
     )
 
 
@@ -351,7 +354,7 @@ def _backtrack(multipliers, step, dual, slope, noise, gaps, log_base):
 
 
 def _tilt(multipliers, gaps, log_base):
-    """Return log sum_i q_i exp(lambda.g_i), which cannot overflow, p and max lambda.g"""
+    """Return log sum_i q_i exp(lambda.g_i), p, and the largest lambda.g_i."""
     exponents = multipliers @ gaps
     highest = exponents.max()
     exponents += log_base
@@ -623,31 +626,39 @@ def max_entropy_density(features, targets, interval, *, breaks=(), rtol=1e-10):
     rtol = real("rtol", rtol, above=0)
     problem = _Problem(features, targets, _check_interval(interval, breaks), rtol)
     coarse, pieces, step = *_place(problem), STEP
-    twice = [problem.masses(coarse, piece, piece.grid(2 * STEP)) for piece in pieces]
-    changes, kinked = [abs(2 * STEP * np.concatenate(twice).sum() - 1)], False
+    try:
+        coarser = problem.solve(pieces, 2 * step, coarse.multipliers)
+        changes = [_change(coarser, coarse)]
+    except (InfeasibleError, RuntimeError):
+        changes = [math.inf]
+    kinked = False
     while True:
         pieces, step = [_widened(piece, 8, 0.5) for piece in pieces], step / 2
         fine = problem.solve(pieces, step, coarse.multipliers)
-        moved = np.abs(fine.weights * coarse.pdf(fine.nodes) - fine.probabilities)
-        change = max(abs(fine.entropy - coarse.entropy), moved.sum())
+        changes = [_change(coarse, fine), *changes[:2]]
         # Half a step squares the error, but quarters that of a kink; there a change
         # may be small by chance, but not three in a row.
-        kinked |= change > 100 * changes[0] ** 2
-        changes = [change, *changes[:2]]
-        if kinked:
-            change = max(c / 4**i for i, c in enumerate(changes))
+        kinked |= changes[0] > max(100 * changes[1] ** 2, rtol)
+        change = max(c / 4**i for i, c in enumerate(changes[: 3 if kinked else 1]))
         rest, rounding = _rest(problem, fine, pieces), _rounding(problem, fine)
         if change < max(1e-9, rest, rounding) or len(fine.nodes) > MOST_NODES:
             break
         coarse = fine
-    if change > UNRESOLVED:
-        warnings.warn(
-            f"{len(fine.nodes):,} nodes are too few: half as many change the density "
-            f"or its entropy by {change:.0e}. Name where its mass is in `breaks`.",
-            stacklevel=2,
-        )
-    error = max(change, rest, rtol, rounding)
-    return dataclasses.replace(fine, error=float(error))
+    error = float(max(change, rest, rtol, rounding))
+    if error > UNRESOLVED:
+        why = f"the rounding of numbers may change it by {error:.0e}: give features of "
+        why += "an origin nearer to where the mass is"
+        if change > max(rest, rounding):
+            why = f"{len(fine.nodes):,} nodes are too few, and half as many change it "
+            why += f"by {change:.0e}: name where its mass is in `breaks`"
+        warnings.warn(f"The density or its entropy is rough: {why}.", stacklevel=2)
+    return dataclasses.replace(fine, error=error)
+
+
+def _change(coarse, fine):
+    """Return the difference in entropy, or the integral of that in the density."""
+    moved = np.abs(fine.weights * coarse.pdf(fine.nodes) - fine.probabilities)
+    return max(abs(fine.entropy - coarse.entropy), moved.sum())
 
 
 class _Piece(typing.NamedTuple):
@@ -724,11 +735,8 @@ class _Problem:
         with np.errstate(all="ignore"):
             values = _values(self.features, nodes)
         usable = np.all(np.abs(values) < HUGE, axis=0) & (weights > 0)
-        nodes, weights, values = (
-            nodes[usable],
-            step * weights[usable],
-            values[:, usable],
-        )
+        nodes, weights, values = nodes[usable], weights[usable], values[:, usable]
+        weights *= step
         found = _maximize(values, self.targets, np.log(weights), self.rtol, start)
         mean = (values - self.targets[:, None]) @ found.probabilities
         return MaxEntropyDensity(
@@ -754,11 +762,12 @@ class _Problem:
     def margins(self, combination, x):
         """Return c.(f(x) - t), its size, and how much of it may be rounding."""
         gaps, c = self.gaps(x), np.abs(combination)
-        sizes = c @ np.abs(gaps)
-        doubt = 4 * EPSILON * (sizes + 2 * c @ np.abs(self.targets))
+        sizes, margins = c @ np.abs(gaps), combination @ gaps
         # The sign of one difference is never wrong.
-        exact = np.count_nonzero(c) == 1
-        return combination @ gaps, sizes, 0 * doubt if exact else doubt
+        several = np.count_nonzero(c) > 1
+        doubt = several * 4 * EPSILON * (sizes + 2 * c @ np.abs(self.targets))
+        good = ~np.isnan(margins)
+        return np.where(good, margins, np.inf), sizes, np.where(good, doubt, 0.0)
 
     def masses(self, density, piece, u):
         """Return the mass of a density per unit of u."""
@@ -779,72 +788,66 @@ def _place(problem):
         )
         for a, b in itertools.pairwise(problem.cuts)
     ]
-    density, start, grow, lost = None, None, 1.0, []
-    for _ in range(MAX_STEPS):
+    density, start, grow, lost, last = None, None, 1.0, False, pieces
+    while True:
         try:
             density = problem.solve(pieces, STEP, start)
-        except InfeasibleError as error:
+        except (InfeasibleError, RuntimeError) as error:
             if lost:  # wider than rounding can bear
-                break
+                _refuse(problem, density, last)
+            if not isinstance(error, InfeasibleError):
+                raise
             pieces = _admit(problem, pieces, error.combination)
             continue
-        except RuntimeError:
-            if lost:
-                break
-            raise
-        start = density.multipliers
+        start, last = density.multipliers, pieces
         cut = [_cut_lumps(problem, density, piece) for piece in pieces]
-        if any(len(parts) > 1 for parts in cut) and len(pieces) < MOST_PIECES:
-            pieces, lost = list(itertools.chain(*cut)), []
+        pieces = list(itertools.chain(*cut))
+        if len(last) < len(pieces) <= MOST_PIECES:
+            lost = False
             continue
         # A density that solves the problem on a truncated interval solves it on the
         # whole only if its mass there is one as well. Where there is no maximizer, it
         # has mass beyond, and has it again however far the truncation is put.
-        lost = [_loses(problem, density, piece) for piece in pieces]
-        if not np.any(lost):
-            return density, pieces
-        last = pieces
+        beyond = [_mass_beyond(problem, density, piece, FARTHER) for piece in last]
+        lost = np.max(beyond) > LEAST_MASS
+        if not lost:
+            return density, last
         pieces = [
-            _widened(piece, 20 * grow, grow, ends)
-            for piece, ends in zip(pieces, lost, strict=True)
+            _widened(piece, 20 * grow, grow, np.array(masses) > LEAST_MASS)
+            for piece, masses in zip(last, beyond, strict=True)
         ]
         if pieces == last:
-            break
+            _refuse(problem, density, last)
         grow *= 1.5
-    _refuse(problem, density, last, lost)
 
 
-def _loses(problem, density, piece):
-    """Say of each end of a piece whether mass is missing beyond its nodes."""
-    beyond = (
-        piece._replace(low=piece.low - 14, high=piece.low - STEP),
-        piece._replace(low=piece.high + STEP, high=piece.high + 14),
-    )
-    return [
-        STEP * problem.masses(density, piece, part.grid(STEP)).sum() > 1e-12
-        for part in beyond
-    ]
+def _mass_beyond(problem, density, piece, reach):
+    """Return the masses beyond the first and last u, as far as `reach`.
+
+    If that is negative, those inside are meant.
+    """
+    masses = []
+    for end, out in ((piece.low, -reach), (piece.high, reach)):
+        u = piece._replace(low=min(end, end + out), high=max(end, end + out)).grid(STEP)
+        masses.append(STEP * problem.masses(density, piece, u).sum())
+    return masses
 
 
-def _refuse(problem, density, pieces, lost):
+def _refuse(problem, density, pieces):
     """Raise an error that says why mass is missing beyond the nodes."""
     low, high = density.interval
-    rises = False
-    for piece, (below, above) in zip(pieces, lost, strict=True):
-        for end, inside in ((piece.low, 1), (piece.high, -1)):
-            if below if inside > 0 else above:
-                edge, inner = problem.masses(
-                    density, piece, end + np.array([0, inside])
-                )
-                rises |= edge >= inner
-    if rises:
+    beyond, inside = (
+        np.array([_mass_beyond(problem, density, piece, reach) for piece in pieces])
+        for reach in (FARTHER, -FARTHER)
+    )
+    if np.any((beyond > LEAST_MASS) & (beyond >= inside)):
         raise NoMaximizerError(
             f"no density has the largest entropy: that on {low:.3g} to {high:.3g} has "
             f"about {density.entropy:.3g} nats, but does not vanish beyond. Constrain "
             "the spread (by the mean of x², say), or give a finite interval."
         )
     raise RuntimeError(
-        f"targets put mass where double precision has no numbers, or none that can be "
+        "targets put mass where double precision has no numbers, or none that can be "
         f"told apart: the density on {low:.3g} to {high:.3g} leaves some out."
     )
 
@@ -860,8 +863,8 @@ def _admit(problem, pieces, combination):
         found, least = [], []
         for piece in pieces:
             u = piece._replace(low=-LARGEST, high=LARGEST).grid(step)
-            margins, sizes, doubt = problem.margins(combination, piece.map(u)[0])
-            least.append(np.nanmin(margins - doubt))
+            margins, _, doubt = problem.margins(combination, piece.map(u)[0])
+            least.append(np.min(margins - doubt))
             missed = margins < -doubt
             below, above = u[missed & (u < piece.low)], u[missed & (u > piece.high)]
             if below.size or above.size:
@@ -869,7 +872,7 @@ def _admit(problem, pieces, combination):
                 high = above.min() + 3 if above.size else piece.high
                 found.append(_widened(piece._replace(low=low, high=high), 0, 0))
                 continue
-            places, lowest = _deepest(problem, combination, piece, u, margins / sizes)
+            places, lowest = _deepest(problem, combination, piece, u)
             least.append(lowest)
             found += _cut_at(piece, places)
         if found != pieces:
@@ -878,7 +881,9 @@ def _admit(problem, pieces, combination):
             if math.isinf(found[0].a) and math.isinf(found[-1].b):
                 found[0] = found[0]._replace(low=-far)
                 found[-1] = found[-1]._replace(high=far)
-            return found
+            if len(found) <= MOST_PIECES:
+                return found
+            break
     if min(least) < 0:
         raise RuntimeError(_too_close(combination))
     c = combination / np.abs(combination).max()
@@ -886,13 +891,13 @@ def _admit(problem, pieces, combination):
     low, high = problem.cuts[0], problem.cuts[-1]
     raise InfeasibleError(
         f"no density meets the targets: with c = {c}, c.(f(x) - target) is {where} on "
-        f"{low:.9g} to {high:.9g}, as far as it was tried, but would have to average to "
+        f"{low:.9g} to {high:.9g}, as far as was tried, but would have to average to "
         "zero.",
         c,
     )
 
 
-def _deepest(problem, combination, piece, u, ratios):
+def _deepest(problem, combination, piece, u):
     """Find where a sum of features is least, between the points u of a piece.
 
     Returns the places where it is negative, each with the distance to its neighbours
@@ -900,14 +905,12 @@ def _deepest(problem, combination, piece, u, ratios):
     """
 
     def look(u):
-        margins, _, doubt = problem.margins(combination, piece.map(u)[0])
-        return np.nan_to_num(margins, nan=math.inf), doubt
+        return problem.margins(combination, piece.map(u)[0])
 
-    margins = look(u)[0]
-    i = 1 + np.flatnonzero(
-        (margins[1:-1] <= margins[:-2]) & (margins[1:-1] < margins[2:])
-    )
-    i = i[np.argsort(ratios[i])[:3]]
+    margins, sizes, _ = look(u)
+    lower = (margins[1:-1] <= margins[:-2]) & (margins[1:-1] < margins[2:])
+    i = 1 + np.flatnonzero(lower)
+    i = i[np.argsort(margins[i] / sizes[i])[:3]]
     left, right, columns = u[i - 1], u[i + 1], np.arange(len(i))
     gaps = piece.map(right)[0] - piece.map(left)[0]
     for _ in range(12):
@@ -915,7 +918,7 @@ def _deepest(problem, combination, piece, u, ratios):
         j = np.clip(look(grid.ravel())[0].reshape(grid.shape).argmin(axis=0), 1, 31)
         left, right = grid[j - 1, columns], grid[j + 1, columns]
     middle = (left + right) / 2
-    margins, doubt = look(middle)
+    margins, _, doubt = look(middle)
     negative = margins < -doubt
     places = zip(piece.map(middle)[0][negative], gaps[negative], strict=True)
     return list(places), np.min(margins - doubt, initial=math.inf)
@@ -943,7 +946,8 @@ def _cut_at(piece, places):
     """Cut a piece at places, each with a distance that its nodes are to resolve."""
     parts = [piece]
     for x, gap in sorted(places):
-        if parts[-1].a < x < parts[-1].b and gap > 0:
+        # Between numbers that can be told apart.
+        if parts[-1].a < x < parts[-1].b and gap > 16 * np.spacing(abs(x)):
             parts[-1:] = _cut(parts[-1], float(x), gap)
     return parts
 
@@ -955,22 +959,15 @@ def _rest(problem, density, pieces):
         (pieces[0], pieces[0].a, pieces[0].low, 1),
         (pieces[-1], pieces[-1].b, pieces[-1].high, -1),
     ):
-        # So near an end other than zero, numbers cannot be told apart.
+        # Nearer than this to an end other than zero, numbers cannot be told apart.
         blurred = -math.inf
         if math.isfinite(end):
             blurred = math.log(4 * np.spacing(abs(end))) - piece.log_length
         u = inwards * max(inwards * u, blurred)
         edge, inner = problem.masses(density, piece, u + np.array([0, inwards]))
-        if 0 < edge < inner:
-            # Masses fall outwards as exp(-slope u).
-            slope = math.log(inner / edge)
-            total += (
-                10
-                * edge
-                * (abs(1 / slope - 1) if inwards * u == blurred else 1 / slope)
-            )
-        else:
-            total += 10 * edge
+        # Masses fall outwards as exp(-slope u); where numbers blur, as exp(-u).
+        slope = math.log(inner / edge) if 0 < edge < inner else 1.0
+        total += 3 * abs(edge / slope - (edge if inwards * u == blurred else 0.0))
     return total
 
 
@@ -1000,7 +997,7 @@ def _values(features, x, strict=True, name="features[{}]"):
                 f"{called} fails for an array x: {error}. It must take one, as "
                 "np.sqrt does, and math.sqrt does not."
             ) from error
-        value = real_array(f"{called}", value, finite=False)
+        value = real_array(called, value, finite=False)
         if value.shape not in ((), x.shape):
             raise ValueError(
                 f"{called} maps shape {x.shape} to shape {value.shape}, but must "
