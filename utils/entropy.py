@@ -37,6 +37,7 @@ NEAR, FAR, STEP = 40.0, 2.0, 1 / 8
 MOST_PIECES = 24
 # Beyond them, mass is looked for up to exp(14) times as far; as little as this is none.
 FARTHER, LEAST_MASS = 14.0, 1e-12
+LEAST_LUMP = 1e-6  # mass per unit of u
 # More nodes than this a density does not get; nor, then, a smaller error.
 MOST_NODES = 100_000
 UNRESOLVED = 1e-4  # nats
@@ -769,12 +770,17 @@ class _Problem:
         good = ~np.isnan(margins)
         return np.where(good, margins, np.inf), sizes, np.where(good, doubt, 0.0)
 
-    def masses(self, density, piece, u):
-        """Return the mass of a density per unit of u."""
+    def log_masses(self, density, piece, u):
+        """Return the logarithm of the mass of a density per unit of u."""
         x, slopes = piece.map(u)
+        exponents = density.multipliers @ self.gaps(x) - density.entropy
+        with np.errstate(divide="ignore"):
+            exponents += np.log(slopes)
+        return np.where(np.isnan(exponents), -np.inf, exponents)
+
+    def masses(self, density, piece, u):
         with np.errstate(over="ignore"):  # infinite, if there is no maximizer
-            exponents = density.multipliers @ self.gaps(x) - density.entropy
-            return slopes * np.exp(np.where(np.isnan(exponents), -np.inf, exponents))
+            return np.exp(self.log_masses(density, piece, u))
 
 
 def _place(problem):
@@ -800,21 +806,20 @@ def _place(problem):
             pieces = _admit(problem, pieces, error.combination)
             continue
         start, last = density.multipliers, pieces
-        cut = [_cut_lumps(problem, density, piece) for piece in pieces]
-        pieces = list(itertools.chain(*cut))
-        if len(last) < len(pieces) <= MOST_PIECES:
-            lost = False
-            continue
         # A density that solves the problem on a truncated interval solves it on the
         # whole only if its mass there is one as well. Where there is no maximizer, it
         # has mass beyond, and has it again however far the truncation is put.
-        beyond = [_mass_beyond(problem, density, piece, FARTHER) for piece in last]
+        beyond = [_mass_beyond(problem, density, piece, FARTHER) for piece in pieces]
         lost = np.max(beyond) > LEAST_MASS
         if not lost:
-            return density, last
+            cut = [_cut_lumps(problem, density, piece) for piece in pieces]
+            pieces = list(itertools.chain(*cut))
+            if not len(last) < len(pieces) <= MOST_PIECES:
+                return density, last
+            continue
         pieces = [
             _widened(piece, 20 * grow, grow, np.array(masses) > LEAST_MASS)
-            for piece, masses in zip(last, beyond, strict=True)
+            for piece, masses in zip(pieces, beyond, strict=True)
         ]
         if pieces == last:
             _refuse(problem, density, last)
@@ -872,7 +877,7 @@ def _admit(problem, pieces, combination):
                 high = above.min() + 3 if above.size else piece.high
                 found.append(_widened(piece._replace(low=low, high=high), 0, 0))
                 continue
-            places, lowest = _deepest(problem, combination, piece, u)
+            places, lowest = _overlooked(problem, combination, piece, u)
             least.append(lowest)
             found += _cut_at(piece, places)
         if found != pieces:
@@ -897,49 +902,58 @@ def _admit(problem, pieces, combination):
     )
 
 
-def _deepest(problem, combination, piece, u):
-    """Find where a sum of features is least, between the points u of a piece.
+def _minima(function, u):
+    """Find local minima of a function between the points u.
 
-    Returns the places where it is negative, each with the distance to its neighbours
-    among u, and the least value, less what may be rounding.
+    Returns the index of the point next to each, and where it is.
+    """
+    values = function(u)
+    lower = (values[1:-1] <= values[:-2]) & (values[1:-1] < values[2:])
+    i = 1 + np.flatnonzero(lower)
+    i = i[np.argsort(values[i])[:MOST_PIECES]]
+    left, right, columns = u[i - 1], u[i + 1], np.arange(len(i))
+    for _ in range(12):
+        grid = np.linspace(left, right, 33)
+        j = function(grid.ravel()).reshape(grid.shape).argmin(axis=0)
+        j = np.clip(j, 1, len(grid) - 2)
+        left, right = grid[j - 1, columns], grid[j + 1, columns]
+    return i, (left + right) / 2
+
+
+def _overlooked(problem, combination, piece, u):
+    """Find where a sum of features is negative between the points u of a piece.
+
+    Returns the places, each with the distance to its neighbours among u, and the least
+    value, less what may be rounding.
     """
 
     def look(u):
         return problem.margins(combination, piece.map(u)[0])
 
-    margins, sizes, _ = look(u)
-    lower = (margins[1:-1] <= margins[:-2]) & (margins[1:-1] < margins[2:])
-    i = 1 + np.flatnonzero(lower)
-    i = i[np.argsort(margins[i] / sizes[i])[:3]]
-    left, right, columns = u[i - 1], u[i + 1], np.arange(len(i))
-    gaps = piece.map(right)[0] - piece.map(left)[0]
-    for _ in range(12):
-        grid = np.linspace(left, right, 33)
-        j = np.clip(look(grid.ravel())[0].reshape(grid.shape).argmin(axis=0), 1, 31)
-        left, right = grid[j - 1, columns], grid[j + 1, columns]
-    middle = (left + right) / 2
-    margins, _, doubt = look(middle)
-    negative = margins < -doubt
-    places = zip(piece.map(middle)[0][negative], gaps[negative], strict=True)
+    i, least = _minima(lambda u: look(u)[0], u)
+    margins, sizes, doubt = look(least)
+    gaps = piece.map(u[i + 1])[0] - piece.map(u[i - 1])[0]
+    order = np.argsort(margins / sizes)
+    deepest = order[(margins < -doubt)[order]][:3]
+    places = zip(piece.map(least)[0][deepest], gaps[deepest], strict=True)
     return list(places), np.min(margins - doubt, initial=math.inf)
 
 
 def _cut_lumps(problem, density, piece):
-    """Cut a piece where mass is in places too narrow for its nodes."""
-    u = piece.grid(STEP)
-    x, slopes = piece.map(u)
-    masses = STEP * problem.masses(density, piece, u)
-    valleys = (masses[1:-1] < masses[:-2]) & (masses[1:-1] <= masses[2:])
-    places = []
-    for part in np.split(np.arange(len(u)), np.flatnonzero(valleys) + 1):
-        p = masses[part]
-        if p.sum() > 1e-6:
-            p = p / p.sum()
-            mean = p @ u[part]
-            if p @ (u[part] - mean) ** 2 < STEP**2:
-                first = x[part[0]]
-                places.append((first + p @ (x[part] - first), STEP * p @ slopes[part]))
-    return _cut_at(piece, places)
+    """Cut a piece where the density has peaks too narrow for its nodes, or beyond."""
+
+    def depth(u):
+        return -problem.log_masses(density, piece, u)
+
+    wider = piece._replace(low=piece.low - FARTHER, high=piece.high + FARTHER)
+    u = wider.grid(STEP)
+    i, peaks = _minima(depth, u)
+    heights = depth(peaks)
+    # Within a step, a normal falls by a half if that is its deviation.
+    narrow = (depth(u[i - 1]) + depth(u[i + 1])) / 2 > 0.5 + heights
+    narrow &= heights < -math.log(LEAST_LUMP)
+    x, slopes = piece.map(peaks[narrow])
+    return _cut_at(piece, zip(x, STEP * slopes, strict=True))
 
 
 def _cut_at(piece, places):
@@ -967,7 +981,7 @@ def _rest(problem, density, pieces):
         edge, inner = problem.masses(density, piece, u + np.array([0, inwards]))
         # Masses fall outwards as exp(-slope u); where numbers blur, as exp(-u).
         slope = math.log(inner / edge) if 0 < edge < inner else 1.0
-        total += 3 * abs(edge / slope - (edge if inwards * u == blurred else 0.0))
+        total += 10 * abs(edge / slope - (edge if inwards * u == blurred else 0.0))
     return total
 
 
