@@ -816,9 +816,9 @@ def test_a_kink_between_the_nodes_hides_no_error(mean, scale, monkeypatch):
         (identity, -1e9 - 1e3, (-np.inf, -1e9), stats.expon(scale=1e3)),
         ([identity, np.log], [1e5, special.psi(1e8) - math.log(1e3)], HALF, None),
         (
-            [identity, lambda x: np.log(x - 1e6)],
-            [1e6 + 0.5, special.psi(0.5)],
-            (1e6, np.inf),
+            [identity, lambda x: np.log(x - 1e3)],
+            [1e3 + 0.5, special.psi(0.5)],
+            (1e3, np.inf),
             stats.gamma(0.5),
         ),
         (*_beta(0.5, 0.5)[:3], stats.beta(0.5, 0.5)),

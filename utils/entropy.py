@@ -146,9 +146,13 @@ class MaxEntropyDensity:
     entropy : float
         Differential entropy, -integral of p log p, in nats.
     error : float
-        Quadrature error, estimated: the largest of what a step half as long and a
-        wider truncation changed of the entropy, and of the density (the integral of
-        the absolute change); and 100 times the mass about the outermost nodes.
+        Of the entropy, and of the density (the integral of the absolute difference),
+        estimated so as to be too large rather than too small: the largest of what a
+        step half as long and a wider truncation changed, of what the rounding of
+        nodes, features and targets may change, of ten times the mass that is nearer
+        to an end than numbers can be told apart, and of `rtol`. Exact expectations
+        that were rounded to targets are covered; features are taken to be right to
+        the last digit or so.
     nodes, weights, probabilities : ndarray, shape (n,)
         Of the quadrature; ``probabilities = weights * pdf(nodes)``. With p for these,
         ``np.interp(rng.random(n), np.cumsum(p) - p / 2, nodes)`` draws n points.
@@ -209,7 +213,8 @@ def max_entropy(features, targets, *, base_measure=None, rtol=1e-10):
     features : array-like, shape (n, m), or (n,) for one constraint
         Value f_ij of feature j at support point i.
     targets : array-like, shape (m,), or a number for one constraint
-        Expectations to meet, in the units of the features.
+        Expectations to meet, in the units of the features. Both are taken as exact,
+        however far their origin: only redundant constraints may differ by rounding.
     base_measure : array-like, shape (n,), optional
         Positive weights q: a prior, for minimum relative entropy, or quadrature
         weights, for a density. Default: ones.
@@ -230,9 +235,11 @@ def max_entropy(features, targets, *, base_measure=None, rtol=1e-10):
         constraints, on its boundary (to rounding). Redundant constraints are no
         obstacle, unless they contradict.
     ValueError
-        If an argument has a wrong shape or sign, or is not finite.
+        If an argument has a wrong shape or sign, is not finite, or holds integers that
+        double precision cannot carry.
     RuntimeError
-        If Newton's method cannot reach `rtol` for any other reason.
+        If Newton's method cannot reach `rtol` for any other reason: that rounding is
+        in the way, most often. It is no verdict on the targets.
 
     Notes
     -----
@@ -580,8 +587,8 @@ def max_entropy_density(features, targets, interval, *, breaks=(), rtol=1e-10):
     interval : pair of float
         Its ends, ``-inf`` and ``inf`` among them.
     breaks : sequence of float
-        Points inside about which nodes gather: where a feature has a kink, or where
-        the mass is, if that is a narrow place.
+        Points inside about which nodes gather: where a feature has a kink or a jump.
+        Narrow places that hold mass are found without.
     rtol : float
         As in `max_entropy`.
 
@@ -595,15 +602,20 @@ def max_entropy_density(features, targets, interval, *, breaks=(), rtol=1e-10):
         If mass is missing however far an infinite interval is followed: for a mean
         alone on the whole line, say, or a third moment that is not the normal one.
     InfeasibleError
-        If no density meets the targets.
-    ValueError, RuntimeError
+        If no density meets the targets, because a sum of features, `combination`, is
+        above (or never below) its target all over the interval.
+    ValueError
         As in `max_entropy`; also if a feature is not a number inside the interval.
+    RuntimeError
+        If double precision cannot carry the problem, whether it has a solution or not:
+        the targets -1e6 and 1e12 + 1e-6 for x and x² are -1e6 and 1e12 to it. Features
+        of an origin and a unit near the mass, x and (x + 1e6)², keep the digits.
 
     Warns
     -----
     UserWarning
-        If 100,000 nodes are too few, and leave an `error` above 1e-4 nats: the entropy
-        may then be off by more than that.
+        If `error` is above 1e-4 nats, because 100,000 nodes are too few, or because of
+        rounding.
 
     Notes
     -----
@@ -612,6 +624,10 @@ def max_entropy_density(features, targets, interval, *, breaks=(), rtol=1e-10):
     x = a ± exp(u) on an infinite one. For features that are smooth inside, the error
     falls exponentially with the step, whatever happens at the ends (Trefethen and
     Weideman, 2014, The exponentially convergent trapezoidal rule, section 14).
+
+    Where the nodes must be is found as columns of a semi-infinite linear programme
+    are: while a combination of features is above its target at every node, nodes are
+    put where it is not; then, where the density found has peaks that they miss.
 
     Examples
     --------
