@@ -325,8 +325,9 @@ def minimize(
     problem = _Problem(functionals, targets, grid, ends)
     with np.errstate(all="ignore"):  # outside its domain, L is not a number
         samples = _make_start(start, ends, problem)
-        found = _newton(problem, samples, descend, rtol, max_iter, keep_path)
-        return dataclasses.replace(found, error=_find_error(problem, found, descend))
+        found, sizes = _newton(problem, samples, descend, rtol, max_iter, keep_path)
+        error = _find_error(problem, found, sizes, descend, rtol)
+        return dataclasses.replace(found, error=error)
 
 
 def _discretize(functional, samples, grid):
@@ -492,15 +493,23 @@ class _Point:
         return self.value + (weights[1:] + penalty / 2 * self.gaps) @ self.gaps
 
 
-def _newton(problem, samples, descend, rtol, max_iter, keep_path=False):
-    """Follow Newton's steps in y and mu together; `weights` are 1 and mu."""
+def _newton(
+    problem, samples, descend, rtol, max_iter, keep_path=False, sizes=(0.0, 0.0)
+):
+    """Follow Newton's steps in y and mu together; `weights` are 1 and mu.
+
+    Beside the result, the largest terms that cancelled and the reach of y are returned;
+    what is given as such is their least.
+    """
     weights, point = _begin(problem, samples)
     path, shift, penalty = [samples], 0.0, 0.0
     for iteration in range(max_iter + 1):
+        terms = np.max(np.abs(weights) @ point.terms)
         if iteration == 0:  # what later may vanish is small beside its beginning
-            first = np.max(np.abs(weights) @ point.terms), np.max(np.abs(samples))
-        scale = max(first[0], np.max(np.abs(weights) @ point.terms))
-        reach = max(first[1], np.max(np.abs(point.samples)))
+            least, first = np.maximum(sizes, (terms, np.ptp(samples))), samples
+        # The origin of y is arbitrary: y reaches as far as it varies, and has moved.
+        moved = np.max(np.abs(point.samples - first))
+        scale, reach = np.maximum(least, (terms, max(moved, np.ptp(point.samples))))
         slopes = weights @ point.slopes
         residual = float(np.max(np.abs(slopes)) / (scale or 1.0))
         hessian = weights @ point.diagonals, weights @ point.off_diagonals
@@ -517,12 +526,13 @@ def _newton(problem, samples, descend, rtol, max_iter, keep_path=False):
         found = (
             np.all(np.abs(slopes) <= allowed)
             and np.all(np.abs(point.gaps) <= rtol * point.gap_sizes + point.noise[1:])
-            and np.max(np.abs(step)) <= 10 * rtol * reach
+            and np.max(np.abs(step))
+            <= 10 * rtol * reach + 64 * EPSILON * np.max(np.abs(point.samples))
         )
         if found:
             kind = system.kind()
             if not (descend and kind in ("maximum", "saddle")):
-                return Extremum(
+                extremum = Extremum(
                     x=problem.grid,
                     y=point.samples,
                     value=float(point.value),
@@ -533,8 +543,9 @@ def _newton(problem, samples, descend, rtol, max_iter, keep_path=False):
                     kind=kind,
                     path=np.array(path) if keep_path else None,
                 )
+                return extremum, (scale, reach)
             step, change = system.lowest(), 0.0 * change
-            step *= 0.1 * max(reach, np.ptp(problem.grid))
+            step *= 0.1 * (reach or np.ptp(problem.grid))
         if iteration == max_iter:
             break
         penalty = _penalize(system.curvature(step), change, point.gaps, penalty)
@@ -563,23 +574,38 @@ def _newton(problem, samples, descend, rtol, max_iter, keep_path=False):
     )
 
 
-def _find_error(problem, found, descend):
+def _find_error(problem, found, sizes, descend, rtol):
     """Return how far `value` is from its limit on ever finer grids, by three of them.
 
     The differences from grid to grid tell the order. They do not betray a jump within
     one cell, where the scheme has another limit than F: where one is, the scheme is
     compared with the integral along straight lines.
     """
-    finer = len(found.x) <= FEW_CELLS
+    settings = {
+        "descend": descend,
+        "rtol": STRICT,
+        "max_iter": MAX_AGAIN,
+        "sizes": sizes,
+    }
+    finer, grids = len(found.x) <= FEW_CELLS, [found]
     try:
-        grids = [_newton(problem, found.y, descend, STRICT, MAX_AGAIN)]
+        if rtol > STRICT:
+            grids = [_newton(problem, found.y, **settings)[0]]
         for _ in range(2):
-            grids.append(_solve_again(problem, grids[-1], finer, descend))
+            grids.append(_solve_again(problem, grids[-1], finer, settings))
     except (RuntimeError, ValueError):
         return math.inf
     grids = grids if finer else grids[::-1]
-    values, lines, sizes = np.transpose([problem.values(f) for f in grids])
-    limit, doubt = _extrapolate(values, 4 * EPSILON * np.max(sizes))
+    values, lines, totals = np.transpose([problem.values(f) for f in grids])
+    first, second = np.abs(np.diff(values))
+    if second > max(1.4 * first, np.min(totals)):
+        raise RuntimeError(
+            f"no limit: on three grids, each with twice the cells of the one before, "
+            f"F is {values[0]:.6g}, {values[1]:.6g} and {values[2]:.6g}. It is "
+            "unbounded below, or infinite at what was found, if only for a jump within "
+            "one cell or for leaving the domain there. Give another start."
+        )
+    limit, doubt = _extrapolate(values, 4 * EPSILON * np.max(totals))
     error = abs(found.value - limit) + doubt
     jumps = [np.max(np.abs(np.diff(f.y))) for f in grids]
     if jumps[2] > 0.9 * jumps[0]:
@@ -587,7 +613,7 @@ def _find_error(problem, found, descend):
     return float(error) if math.isfinite(error) else math.inf
 
 
-def _solve_again(problem, found, finer, descend):
+def _solve_again(problem, found, finer, settings):
     """Return the same stationary point on a grid with twice or half the cells."""
     cells = len(found.x) - 1
     if finer:
@@ -600,9 +626,10 @@ def _solve_again(problem, found, finer, descend):
         half = cells // 4 * 2
         kept = np.union1d(np.arange(0, half + 1, 2), np.arange(cells, half, -2))
         keep, grid, start = np.s_[:], found.x[kept], found.y[kept]
-    again = _newton(problem.on(grid), start, descend, STRICT, MAX_AGAIN)
-    moved = np.max(np.abs(again.y[keep] - start[keep]))
-    if moved > 0.2 * np.ptp(found.y) + STRICT * np.max(np.abs(found.y)):
+    again, (_, reach) = _newton(problem.on(grid), start, **settings)
+    # A constant moves by rounding, which is small beside the way to it.
+    near = 0.2 * np.ptp(found.y) + 1e-6 * reach
+    if np.max(np.abs(again.y[keep] - start[keep])) > near:
         raise RuntimeError("another stationary point")
     return again
 
@@ -809,15 +836,22 @@ def _find_start(ends, problem):
     grid = np.linspace(a, b, 101)
     coarse = _Problem(problem.functionals, problem.targets, grid, ends)
     found = {}
-    for height in (0.0, *np.outer(2.0 ** np.arange(-5, 5), (unit, -unit)).flat):
-        point = _Point(coarse, bumped(grid, height))
-        if point.inside and not coarse.dependent(point.jacobian):
-            missed = np.sum(np.abs(point.gaps) / point.gap_sizes)
-            # Rounded, so that of mirror images the first is taken.
-            found[height] = round(missed, 6), float(f"{point.value:.6g}")
-            if not len(point.gaps):
-                break
-    return bumped(problem.grid, min(found, key=found.get, default=0.0))
+
+    def attempt(heights):
+        for height in heights:
+            point = _Point(coarse, bumped(grid, height))
+            if point.inside and not coarse.dependent(point.jacobian):
+                missed = np.sum(np.abs(point.gaps) / point.gap_sizes)
+                # Rounded, so that of mirror images the first is taken.
+                found[height] = round(missed, 6), float(f"{point.value:.6g}")
+                if not len(point.gaps):
+                    break
+        return min(found, key=found.get, default=0.0)
+
+    # From the middle outwards: y may have another unit than x, or another origin.
+    powers = sorted(range(-12, 13), key=abs)
+    best = attempt([0.0, *(s * unit * 16.0**k for k in powers for s in (1, -1))])
+    return bumped(problem.grid, attempt(best * 2.0 ** np.arange(-3, 4)))
 
 
 def _require(condition, message):
@@ -968,7 +1002,9 @@ def _check_grid(grid, interval):
     )
     _require(np.all(np.diff(grid) > 0), "grid must increase from point to point.")
     _require(
-        np.allclose(grid[[0, -1]], interval, rtol=0, atol=1e-12 * np.ptp(interval)),
+        np.allclose(
+            grid[[0, -1]], interval, rtol=4 * EPSILON, atol=1e-12 * np.ptp(interval)
+        ),
         f"grid spans {grid[0]:.9g} to {grid[-1]:.9g}, but must span {interval}.",
     )
     return grid
