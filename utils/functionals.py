@@ -629,20 +629,15 @@ def _find_error(problem, found, sizes, descend, rtol):
 def _solve_again(problem, found, finer, settings):
     """Return the same stationary point on a grid with twice or half the cells."""
     cells = len(found.x) - 1
-    if finer:
-        keep, places = np.s_[::2], np.arange(2 * cells + 1) / 2
-        grid, start = (
-            np.interp(places, np.arange(cells + 1), v) for v in (found.x, found.y)
-        )
-    else:
-        # The cell left over is in the middle: errors are often largest at the ends.
-        half = cells // 4 * 2
-        kept = np.union1d(np.arange(0, half + 1, 2), np.arange(cells, half, -2))
-        keep, grid, start = np.s_[:], found.x[kept], found.y[kept]
+    places = np.linspace(0, cells, 1 + (2 * cells if finer else (cells + 1) // 2))
+    grid, start = (
+        np.interp(places, np.arange(cells + 1), v) for v in (found.x, found.y)
+    )
     again, (_, reach) = _newton(problem.on(grid), start, **settings)
     # A constant moves by rounding, which is small beside the way to it.
     near = 0.2 * np.ptp(found.y) + 1e-6 * reach
-    if np.max(np.abs(again.y[keep] - start[keep])) > near:
+    nodes = np.s_[:: 1 + finer]  # a jump does not stay in the middle of its cell
+    if np.max(np.abs(again.y - start)[nodes]) > near:
         raise RuntimeError("another stationary point")
     return again
 
