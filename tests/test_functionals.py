@@ -334,6 +334,13 @@ def test_the_error_covers_the_truth(functional, boundary, settings, exact):
         assert truth / 3 - rounding <= found.error <= 3 * truth + rounding
 
 
+@pytest.mark.parametrize("n", [41, 301])  # compared with finer grids, with coarser
+def test_where_the_solution_is_smooth_the_error_is_the_truth(n):
+    weigh, ends, settings, exact = long_chain()
+    chain = minimize(weigh, ends, n=n, **settings)
+    assert chain.error == pytest.approx(abs(chain.value - exact), rel=0.02)
+
+
 def test_the_error_is_infinite_where_finer_grids_have_no_such_solution():
     """The zigzags of Bolza's problem are those of one grid."""
     zigzag = minimize(Functional((P**2 - 1) ** 2 + Y**2, UNIT), (0, 0), n=129)
@@ -780,6 +787,7 @@ def test_functions_that_scipy_has_can_be_minimized(lagrangian, lowest):
     np.testing.assert_allclose(found.y, lowest, atol=1e-7)
 
 
+@pytest.mark.filterwarnings("error")
 def test_an_integral_that_is_zero_needs_no_relative_accuracy():
     assert abs(Functional(Y, (0, 2 * sympy.pi)).value(sympy.sin(x))) < 1e-12
 

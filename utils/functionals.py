@@ -787,11 +787,11 @@ def _quadrature(integrand, interval):
     def finite(t):
         # NumPy's numbers, unlike Python's, divide by zero without an exception.
         value = integrand(np.float64(t))
-        with contextlib.suppress(ValueError):
-            return arguments.real("function", value)
-        raise ValueError(
-            f"function leaves the domain of the Lagrangian: that is {value!r} at {t}."
+        _require(
+            np.isrealobj(value) and np.isfinite(value),
+            f"function leaves the domain of the Lagrangian: that is {value} at {t}.",
         )
+        return float(value)
 
     with np.errstate(all="ignore"):
         # An integral of 0 has no relative error: it is small beside that of |L|.
@@ -864,7 +864,7 @@ def _find_start(ends, problem):
     # From the middle outwards: y may have another unit than x, or another origin.
     powers = sorted(range(-12, 13), key=abs)
     best = attempt([0.0, *(s * unit * 16.0**k for k in powers for s in (1, -1))])
-    return bumped(problem.grid, attempt(best * 2.0 ** np.arange(-3, 4)))
+    return bumped(problem.grid, best and attempt(best * 2.0 ** np.arange(-3, 4)))
 
 
 def _require(condition, message):
@@ -941,9 +941,10 @@ def _compile(name, symbols, expression):
     """
 
     def compiled(parts):
-        function = sympy.lambdify(symbols, parts, ["scipy", "numpy"], cse=True)
+        many = isinstance(parts, list)
+        function = sympy.lambdify(symbols, parts, ["scipy", "numpy"], cse=many)
         values = function(*np.full((len(symbols), 2), 0.5))
-        for value in values if isinstance(parts, list) else [values]:
+        for value in values if many else [values]:
             arguments.real_array(name, value, finite=False)
         return function
 
@@ -988,7 +989,7 @@ def _sample(name, function, grid):
         f"{name} has shape {values.shape}, but must be one value at each of the "
         f"{len(grid)} points of the grid.",
     )
-    return np.array(np.broadcast_to(values, grid.shape))
+    return values + np.zeros(grid.shape)
 
 
 def _check_number(name, value, **bounds):
@@ -1017,10 +1018,9 @@ def _check_grid(grid, interval):
         len(grid) >= 3, f"grid has {len(grid)} points, but must have 3 points or more."
     )
     _require(np.all(np.diff(grid) > 0), "grid must increase from point to point.")
+    slack = 1e-12 * (interval[1] - interval[0]) + 4 * EPSILON * max(map(abs, interval))
     _require(
-        np.allclose(
-            grid[[0, -1]], interval, rtol=4 * EPSILON, atol=1e-12 * np.ptp(interval)
-        ),
+        all(abs(grid[i] - interval[i]) <= slack for i in (0, -1)),
         f"grid spans {grid[0]:.9g} to {grid[-1]:.9g}, but must span {interval}.",
     )
     return grid
