@@ -594,18 +594,15 @@ def _find_error(problem, found, sizes, descend, rtol):
     one cell, where the scheme has another limit than F: where one is, the scheme is
     compared with the integral along straight lines.
     """
-    settings = {
-        "descend": descend,
-        "rtol": STRICT,
-        "max_iter": MAX_AGAIN,
-        "sizes": sizes,
-    }
+    solve = functools.partial(
+        _newton, descend=descend, rtol=STRICT, max_iter=MAX_AGAIN, sizes=sizes
+    )
     finer, grids = len(found.x) <= FEW_CELLS, [found]
     try:
         if rtol > STRICT:
-            grids = [_newton(problem, found.y, **settings)[0]]
+            grids = [solve(problem, found.y)[0]]
         for _ in range(2):
-            grids.append(_solve_again(problem, grids[-1], finer, settings))
+            grids.append(_solve_again(problem, grids[-1], finer, solve))
     except (RuntimeError, ValueError):
         return math.inf
     grids = grids if finer else grids[::-1]
@@ -626,14 +623,14 @@ def _find_error(problem, found, sizes, descend, rtol):
     return float(error) if math.isfinite(error) else math.inf
 
 
-def _solve_again(problem, found, finer, settings):
+def _solve_again(problem, found, finer, solve):
     """Return the same stationary point on a grid with twice or half the cells."""
     cells = len(found.x) - 1
     places = np.linspace(0, cells, 1 + (2 * cells if finer else (cells + 1) // 2))
     grid, start = (
         np.interp(places, np.arange(cells + 1), v) for v in (found.x, found.y)
     )
-    again, (_, reach) = _newton(problem.on(grid), start, **settings)
+    again, (_, reach) = solve(problem.on(grid), start)
     # A constant moves by rounding, which is small beside the way to it.
     near = 0.2 * np.ptp(found.y) + 1e-6 * reach
     nodes = np.s_[:: 1 + finer]  # a jump does not stay in the middle of its cell
@@ -942,29 +939,26 @@ def _compile(name, symbols, expression):
 
     def compiled(parts):
         many = isinstance(parts, list)
-        function = sympy.lambdify(symbols, parts, ["scipy", "numpy"], cse=many)
-        values = function(*np.full((len(symbols), 2), 0.5))
-        for value in values if many else [values]:
-            arguments.real_array(name, value, finite=False)
-        return function
-
-    def fails(part):
         try:
-            compiled(part)
+            function = sympy.lambdify(symbols, parts, ["scipy", "numpy"], cse=many)
+            values = function(*np.full((len(symbols), 2), 0.5))
+            for value in values if many else [values]:
+                arguments.real_array(name, value, finite=False)
         except Exception:  # of many kinds, by what is amiss
-            return True
-        return False
+            return None
+        return function
 
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with contextlib.suppress(Exception):
-            return compiled(expression)
-        parts = [
+        function = compiled(expression)
+        if function:
+            return function
+        parts = (
             part
             for part in sympy.postorder_traversal(expression)
             if isinstance(part, sympy.Expr) and part.free_symbols <= set(symbols)
-        ]
-        first = next(filter(fails, parts), expression)
+        )
+        first = next((p for p in parts if not compiled(p)), sympy.Symbol("a function"))
     raise ValueError(
         f"{name} has {first.xreplace(BACK)} in it or in its derivatives, of which "
         "NumPy and SciPy have no real values for an array."
