@@ -11,9 +11,13 @@ Sources: Gelfand and Fomin (1963), Calculus of Variations, sections 4, 12 and 24
 Nocedal and Wright (2006), Numerical Optimization, sections 3.4, 16.1 and 18.3.
 """
 
+import contextlib
 import dataclasses
+import functools
 import math
-from numbers import Integral, Real
+import warnings
+
+from utils import arguments
 
 import numpy as np
 import sympy
@@ -23,6 +27,14 @@ from sympy.core.function import AppliedUndef
 
 EPSILON = np.finfo(float).eps
 MAX_HALVINGS = 60
+# On grids of fewer cells than this, the error is found on finer ones, not on coarser.
+FEW_CELLS = 128
+# There, Newton's steps end at this residual, or after so many.
+STRICT, MAX_AGAIN = 1e-10, 40
+# Values whose differences shrink by less, from grid to grid, have no limit.
+SLOWEST = 1.05
+# What rounding of y may do to the residual: beyond this, no digit would be left.
+MOST_ROUNDING = 1e-3
 # Squared sines between constraint gradients below this are rounding errors of zero.
 DEPENDENT = 1e-13
 
@@ -44,15 +56,16 @@ class Functional:
     ----------
     lagrangian : SymPy expression
         L in terms of `x`, `y(x)` and `y(x).diff(x)`, all of this module; all else in it
-        is numbers.
+        is real numbers, and functions that NumPy or SciPy have, as erf and gamma.
     interval : tuple of float
-        The ends (a, b), finite, a below b.
+        The ends (a, b), finite, a below b; numbers of SymPy, as pi, will do.
 
     Raises
     ------
     ValueError
-        If the Lagrangian has a free parameter, a higher derivative, another function,
-        or a kink; or if the interval is none.
+        If the Lagrangian has a free parameter, a complex number, a matrix, a higher
+        derivative, a kink, or a function that cannot be computed, which is named; or
+        if the interval is none.
 
     Examples
     --------
@@ -64,12 +77,8 @@ class Functional:
     """
 
     def __init__(self, lagrangian, interval):
-        expression = _sympify(lagrangian)
-        _require(
-            expression is not None,
-            f"lagrangian is {lagrangian!r:.80}, but must be an expression.",
-        )
-        self.lagrangian = expression.doit()
+        what = "a SymPy expression in x, y(x) and y(x).diff(x)"
+        self.lagrangian = _check_expression("lagrangian", lagrangian, what).doit()
         self.interval = _check_interval(interval)
         self._plain = _check_lagrangian(self.lagrangian)
         self._first = by_y, by_slope = self._plain.diff(Y), self._plain.diff(SLOPE)
@@ -77,12 +86,12 @@ class Functional:
         self.is_algebraic = not self._plain.has(SLOPE)
         expressions = [self._plain, *self._first, *self._second]
         _require(
-            not any(e.has(sympy.Derivative, sympy.DiracDelta) for e in expressions),
-            f"lagrangian is {self.lagrangian}, which has a kink or an unknown "
-            "derivative, but must be twice differentiable in y and y'.",
+            not any(e.has(sympy.DiracDelta) for e in expressions),
+            f"lagrangian is {self.lagrangian}, which has a kink, but must be twice "
+            "differentiable in y and y'.",
         )
-        self._compiled = sympy.lambdify((x, Y, SLOPE), expressions, "numpy", cse=True)
-        self._density = sympy.lambdify((x, Y, SLOPE), self._plain, "numpy")
+        self._compiled = _compile("lagrangian", (x, Y, SLOPE), expressions)
+        self._density = _compile("lagrangian", (x, Y, SLOPE), self._plain)
 
     def __repr__(self):
         return f"Functional({self.lagrangian}, {self.interval})"
@@ -105,17 +114,20 @@ class Functional:
             samples = _sample("function", function, grid)
             return float(_discretize(self, samples, grid)[0])
         if not callable(function):
-            function = _check_expression("function", function)
+            function = _check_function("function", function)
             return _quadrature(self._insert(self._plain, function), self.interval)
+        slope = derivative or (self.is_algebraic and (lambda t: 0.0))
         _require(
-            derivative is not None or self.is_algebraic,
-            "derivative is missing: with a callable, give its derivative as a callable "
-            "too, or give function as a SymPy expression.",
+            callable(slope),
+            "derivative is missing, or no callable: with a callable, give its "
+            "derivative as a callable too, or give function as a SymPy expression.",
         )
-        slope = derivative or (lambda t: 0.0)
-        return _quadrature(
-            lambda t: self._density(t, function(t), slope(t)), self.interval
-        )
+
+        def density(t):
+            places = ("function", function(t)), ("derivative", slope(t))
+            return self._density(t, *(np.float64(arguments.real(*p)) for p in places))
+
+        return _quadrature(density, self.interval)
 
     def derivative(self):
         """Return δF/δy = ∂L/∂y - d/dx ∂L/∂y', a SymPy expression."""
@@ -124,7 +136,7 @@ class Functional:
 
     def euler_lagrange(self, expression):
         """Return δF/δy at a SymPy expression, simplified: 0 if it is stationary."""
-        expression = _check_expression("expression", expression)
+        expression = _check_function("expression", expression)
         return sympy.simplify(self.derivative().subs(y(x), expression).doit())
 
     def directional(self, function, direction):
@@ -132,8 +144,8 @@ class Functional:
 
         It is ∫ (∂L/∂y η + ∂L/∂y' η') dx, with the effect of the ends.
         """
-        function = _check_expression("function", function)
-        direction = _check_expression("direction", direction)
+        function = _check_function("function", function)
+        direction = _check_function("direction", direction)
         by_y, by_slope = self._first
         change = by_y * direction + by_slope * direction.diff(x)
         return _quadrature(self._insert(change, function), self.interval)
@@ -170,10 +182,18 @@ class Functional:
         """
         return _discretize(self, *self._check_samples(samples, grid))[4:]
 
+    @functools.cached_property
+    def _bends_by_y(self):
+        return sympy.simplify(self._second[0]) != 0
+
+    @functools.cached_property
+    def _bends_by_slope(self):
+        return sympy.simplify(self._second[2]) != 0
+
     @staticmethod
     def _insert(plain, expression):
         values = {Y: expression, SLOPE: expression.diff(x)}
-        return sympy.lambdify(x, plain.xreplace(values), "numpy")
+        return _compile("function", (x,), plain.xreplace(values))
 
     def _check_samples(self, samples, grid):
         grid = _check_grid(grid, self.interval)
@@ -190,17 +210,20 @@ class Extremum:
     value : float
         The discretized F[y].
     error : float
-        What `value` changes by if L is integrated along straight lines between the
-        nodes, instead of by the scheme: of the order of the error of discretization.
-        If it is not small, the function makes use of the scheme's error, by a jump
-        within one cell, say: take a finer or graded grid, or another start.
+        How far `value` is, by estimate, from where it goes as the grid is refined: the
+        same function is found on two grids more, finer ones below 128 cells, else
+        coarser ones. Infinite if it is not found there, or if the values settle
+        nowhere: then nothing is known. Large if the function jumps within one cell,
+        where the scheme's own error draws it (a bead that falls from rest, by its
+        depth y): no grid cures that, but another unknown does, as u = sqrt(y), or a
+        start without the jump.
     multipliers : ndarray, shape (m,)
         The mu_j of F + sum_j mu_j (G_j - v_j): dF/dv_j = -mu_j.
     residual : float
         Of the discretized Euler-Lagrange equation: the largest sum at a node, over
         the largest sum of absolute values of the terms that cancel there.
     iterations : int
-        Newton steps.
+        Newton steps, those for the error not counted.
     kind : {"minimum", "maximum", "saddle", "degenerate"}
         From the signs of the second variation on the discretized directions that keep
         the constraints, to first order: "degenerate" if one is zero, to within the
@@ -265,7 +288,7 @@ def minimize(
     rtol : float
         Largest residual to accept, of the Euler-Lagrange equation (see `Extremum`) and
         of each constraint, relative to the integral of |L| or to v_j. Rounding of y
-        is allowed for.
+        is allowed for, up to a residual of 1e-3.
     max_iter : int
         Largest number of Newton steps.
     keep_path : bool
@@ -282,9 +305,9 @@ def minimize(
         there is a y' in it), the start is outside the domain of L, or constraints
         repeat or contradict each other.
     RuntimeError
-        If there is no convergence: F may be unbounded below, its infimum be reached by
-        no function (a soap film between rings too far apart), or the constraints be
-        out of reach.
+        If there is no convergence, in Newton's steps or from grid to grid: F may be
+        unbounded below, its infimum be reached by no function (a soap film between
+        rings too far apart), or the constraints be out of reach.
 
     Notes
     -----
@@ -292,7 +315,8 @@ def minimize(
     time and memory are linear in n. A positive matrix is added to it until it is
     positive on the constraints' null space, as a count of negative eigenvalues tells;
     then steps are halved until they stay in the domain of L, and until an augmented
-    Lagrangian falls.
+    Lagrangian falls. The error is Richardson's, its order measured on three grids;
+    it takes half as long again to twice as long as the solution.
 
     Examples
     --------
@@ -303,19 +327,20 @@ def minimize(
     """
     functionals, targets = _check_constraints(functional, constraints)
     ends = _check_boundary(boundary)
-    _require(
-        isinstance(rtol, Real) and rtol > 0,
-        f"rtol is {rtol!r}, but must be a positive number.",
-    )
-    _require(
-        isinstance(max_iter, Integral) and max_iter >= 1,
-        f"max_iter is {max_iter!r}, but must be a positive integer.",
-    )
+    rtol = _check_number("rtol", rtol, above=0)
+    max_iter = arguments.integer("max_iter", max_iter)
+    for name, flag in (("descend", descend), ("keep_path", keep_path)):
+        _require(
+            isinstance(flag, (bool, np.bool_)),
+            f"{name} is {flag!r:.80}, but must be True or False.",
+        )
     grid = _make_grid(functional.interval, n, grid)
     problem = _Problem(functionals, targets, grid, ends)
     with np.errstate(all="ignore"):  # outside its domain, L is not a number
         samples = _make_start(start, ends, problem)
-        return _newton(problem, samples, descend, rtol, max_iter, keep_path)
+        found, sizes = _newton(problem, samples, descend, rtol, max_iter, keep_path)
+        error = _find_error(problem, found, sizes, descend, rtol)
+        return dataclasses.replace(found, error=error)
 
 
 def _discretize(functional, samples, grid):
@@ -382,7 +407,8 @@ class _Problem:
     """
 
     def __init__(self, functionals, targets, grid, ends):
-        self.functionals, self.targets, self.grid = functionals, targets, grid
+        self.functionals, self.targets = functionals, targets
+        self.grid, self.ends = grid, ends
         self.free = slice(int(ends[0] is not None), len(grid) - (ends[1] is not None))
         # Divided by their units, constraints are alike, however they were written.
         self.units = np.ones(1 + len(targets))
@@ -411,13 +437,33 @@ class _Problem:
         slopes, middles = np.diff(samples) / h, self.grid[:-1] + h / 2
         return middles[cells], samples[self.free], slopes[cells]
 
-    def error(self, point):
-        """Return what F changes by if it is integrated exactly between the nodes."""
-        h, rise, value = np.diff(self.grid), np.diff(point.samples), 0.0
-        for share in 0.5 + np.array([-1, 1]) / math.sqrt(12):  # Gauss's two points
-            places = self.grid[:-1] + share * h, point.samples[:-1] + share * rise
-            value += np.sum(h / 2 * self.functionals[0]._density(*places, rise / h))
-        return float(abs(value - point.value))
+    def on(self, grid):
+        """Return the same problem on another grid."""
+        return _Problem(self.functionals, self.targets, grid, self.ends)
+
+    def values(self, found):
+        """Return F + mu.(G - v) as discretized, along straight lines, and its size.
+
+        That is stationary in y and mu together, so that it is right to second order
+        where they are not quite.
+        """
+        h, rise = np.diff(found.x), np.diff(found.y)
+        nodes, weights = np.polynomial.legendre.leggauss(5)
+        nodes, weights = (1 + nodes) / 2, weights / 2
+        # Crowded at the ends of a cell, where L may be infinite.
+        shares, weights = nodes**2 * (3 - 2 * nodes), 6 * nodes * (1 - nodes) * weights
+        scheme = lines = size = 0.0
+        for functional, mu in zip(
+            self.functionals, (1.0, *found.multipliers), strict=True
+        ):
+            value, terms = _discretize(functional, found.y, found.x)[:2]
+            scheme, size = scheme + mu * value, size + abs(mu) * terms
+            for share, weight in zip(shares, weights, strict=True):
+                places = found.x[:-1] + share * h, found.y[:-1] + share * rise
+                density = functional._density(*places, rise / h)
+                lines += mu * weight * np.sum(h * density)
+        fixed = found.multipliers @ self.targets
+        return scheme - fixed, lines - fixed, size
 
     def dependent(self, jacobian):
         """Tell whether gradients of constraints are dependent, or one is zero."""
@@ -460,15 +506,23 @@ class _Point:
         return self.value + (weights[1:] + penalty / 2 * self.gaps) @ self.gaps
 
 
-def _newton(problem, samples, descend, rtol, max_iter, keep_path):
-    """Follow Newton's steps in y and mu together; `weights` are 1 and mu."""
+def _newton(
+    problem, samples, descend, rtol, max_iter, keep_path=False, sizes=(0.0, 0.0)
+):
+    """Follow Newton's steps in y and mu together; `weights` are 1 and mu.
+
+    Beside the result, the largest terms that cancelled and the reach of y are returned;
+    what is given as such is their least.
+    """
     weights, point = _begin(problem, samples)
     path, shift, penalty = [samples], 0.0, 0.0
     for iteration in range(max_iter + 1):
+        terms = np.max(np.abs(weights) @ point.terms)
         if iteration == 0:  # what later may vanish is small beside its beginning
-            first = np.max(np.abs(weights) @ point.terms), np.max(np.abs(samples))
-        scale = max(first[0], np.max(np.abs(weights) @ point.terms))
-        reach = max(first[1], np.max(np.abs(point.samples)))
+            least, first = np.maximum(sizes, (terms, np.ptp(samples))), samples
+        # The origin of y is arbitrary: y reaches as far as it varies, and has moved.
+        moved = np.max(np.abs(point.samples - first))
+        scale, reach = np.maximum(least, (terms, max(moved, np.ptp(point.samples))))
         slopes = weights @ point.slopes
         residual = float(np.max(np.abs(slopes)) / (scale or 1.0))
         hessian = weights @ point.diagonals, weights @ point.off_diagonals
@@ -481,27 +535,30 @@ def _newton(problem, samples, descend, rtol, max_iter, keep_path):
         # Forces that balance to rounding may hide a wave as long as the interval: so
         # the next step must be small as well.
         rounding = system.rounding(point.samples[problem.free])
+        allowed = rtol * scale + np.minimum(rounding, MOST_ROUNDING * scale)
         found = (
-            np.all(np.abs(slopes) <= rtol * scale + rounding)
+            np.all(np.abs(slopes) <= allowed)
             and np.all(np.abs(point.gaps) <= rtol * point.gap_sizes + point.noise[1:])
-            and np.max(np.abs(step)) <= 10 * rtol * reach
+            and np.max(np.abs(step))
+            <= 10 * rtol * reach + 64 * EPSILON * np.max(np.abs(point.samples))
         )
         if found:
             kind = system.kind()
             if not (descend and kind in ("maximum", "saddle")):
-                return Extremum(
+                extremum = Extremum(
                     x=problem.grid,
                     y=point.samples,
                     value=float(point.value),
-                    error=problem.error(point),
+                    error=math.inf,
                     multipliers=weights[1:] / problem.units[1:],
                     residual=residual,
                     iterations=iteration,
                     kind=kind,
                     path=np.array(path) if keep_path else None,
                 )
+                return extremum, (scale, reach)
             step, change = system.lowest(), 0.0 * change
-            step *= 0.1 * max(reach, np.ptp(problem.grid))
+            step *= 0.1 * (reach or np.ptp(problem.grid))
         if iteration == max_iter:
             break
         penalty = _penalize(system.curvature(step), change, point.gaps, penalty)
@@ -528,6 +585,71 @@ def _newton(problem, samples, descend, rtol, max_iter, keep_path):
         "out of reach; or the start is too far away. Look at F at a few functions, and "
         "give another start."
     )
+
+
+def _find_error(problem, found, sizes, descend, rtol):
+    """Return how far `value` is from its limit on ever finer grids, by three of them.
+
+    The differences from grid to grid tell the order. They do not betray a jump within
+    one cell, where the scheme has another limit than F: where one is, the scheme is
+    compared with the integral along straight lines.
+    """
+    solve = functools.partial(
+        _newton, descend=descend, rtol=STRICT, max_iter=MAX_AGAIN, sizes=sizes
+    )
+    finer, grids = len(found.x) <= FEW_CELLS, [found]
+    try:
+        if rtol > STRICT:
+            grids = [solve(problem, found.y)[0]]
+        for _ in range(2):
+            grids.append(_solve_again(problem, grids[-1], finer, solve))
+    except (RuntimeError, ValueError):
+        return math.inf
+    grids = grids if finer else grids[::-1]
+    values, lines, totals = np.transpose([problem.values(f) for f in grids])
+    first, second = np.abs(np.diff(values))
+    if second > max(1.4 * first, np.min(totals)):
+        raise RuntimeError(
+            f"no limit: on three grids, each with twice the cells of the one before, "
+            f"F is {values[0]:.6g}, {values[1]:.6g} and {values[2]:.6g}. It is "
+            "unbounded below, or infinite at what was found, if only for a jump within "
+            "one cell or for leaving the domain there. Give another start."
+        )
+    limit, doubt = _extrapolate(values, 4 * EPSILON * np.max(totals))
+    error = abs(found.value - limit) + doubt
+    jumps = [np.max(np.abs(np.diff(f.y))) for f in grids]
+    if jumps[2] > 0.9 * jumps[0]:
+        error = max(error, abs(lines[2] - values[2]))
+    return float(error) if math.isfinite(error) else math.inf
+
+
+def _solve_again(problem, found, finer, solve):
+    """Return the same stationary point on a grid with twice or half the cells."""
+    cells = len(found.x) - 1
+    places = np.linspace(0, cells, 1 + (2 * cells if finer else (cells + 1) // 2))
+    grid, start = (
+        np.interp(places, np.arange(cells + 1), v) for v in (found.x, found.y)
+    )
+    again, (_, reach) = solve(problem.on(grid), start)
+    # A constant moves by rounding, which is small beside the way to it.
+    near = 0.2 * np.ptp(found.y) + 1e-6 * reach
+    nodes = np.s_[:: 1 + finer]  # a jump does not stay in the middle of its cell
+    if np.max(np.abs(again.y - start)[nodes]) > near:
+        raise RuntimeError("another stationary point")
+    return again
+
+
+def _extrapolate(values, rounding):
+    """Return the limit of values on three grids, each twice as fine, and a doubt."""
+    coarse, middle, fine = values
+    first, second = middle - coarse, fine - middle
+    spread = abs(first) + abs(second) + rounding
+    if abs(second) <= 1000 * rounding or first * second < 0:
+        return fine, spread
+    ratio = first / second  # 2**order
+    if ratio < SLOWEST:
+        return fine, math.inf
+    return fine + second / (min(ratio, 16.0) - 1), rounding
 
 
 def _begin(problem, samples):
@@ -661,15 +783,20 @@ class _System:
 def _quadrature(integrand, interval):
     def finite(t):
         # NumPy's numbers, unlike Python's, divide by zero without an exception.
-        value = float(integrand(np.float64(t)))
-        if not math.isfinite(value):
-            raise ValueError(
-                f"function leaves the domain of the Lagrangian: that is {value} at {t}."
-            )
-        return value
+        value = integrand(np.float64(t))
+        _require(
+            np.isrealobj(value) and np.isfinite(value),
+            f"function leaves the domain of the Lagrangian: that is {value} at {t}.",
+        )
+        return float(value)
 
     with np.errstate(all="ignore"):
-        return quad(finite, *interval, epsabs=0, epsrel=1e-10, limit=200)[0]
+        # An integral of 0 has no relative error: it is small beside that of |L|.
+        shares = (np.arange(16) + 0.5) / 16
+        size = np.ptp(interval) * np.mean(
+            [abs(finite(interval[0] + share * np.ptp(interval))) for share in shares]
+        )
+        return quad(finite, *interval, epsabs=1e-13 * size, epsrel=1e-10, limit=200)[0]
 
 
 def _make_grid(interval, n, grid):
@@ -679,11 +806,7 @@ def _make_grid(interval, n, grid):
         grid in (None, "graded"),
         f"grid is {grid!r}, but must be None, 'graded' or an array.",
     )
-    _require(
-        isinstance(n, Integral) and n >= 3,
-        f"n is {n!r}, but must be an integer of 3 points or more.",
-    )
-    shares = np.linspace(0, 1, n)
+    shares = np.linspace(0, 1, arguments.integer("n", n, least=3))
     if grid == "graded":
         shares = np.sin(np.pi / 2 * shares) ** 2
     return interval[0] * (1 - shares) + interval[1] * shares
@@ -723,15 +846,22 @@ def _find_start(ends, problem):
     grid = np.linspace(a, b, 101)
     coarse = _Problem(problem.functionals, problem.targets, grid, ends)
     found = {}
-    for height in (0.0, *np.outer(2.0 ** np.arange(-5, 5), (unit, -unit)).flat):
-        point = _Point(coarse, bumped(grid, height))
-        if point.inside and not coarse.dependent(point.jacobian):
-            missed = np.sum(np.abs(point.gaps) / point.gap_sizes)
-            # Rounded, so that of mirror images the first is taken.
-            found[height] = round(missed, 6), float(f"{point.value:.6g}")
-            if not len(point.gaps):
-                break
-    return bumped(problem.grid, min(found, key=found.get, default=0.0))
+
+    def attempt(heights):
+        for height in heights:
+            point = _Point(coarse, bumped(grid, height))
+            if point.inside and not coarse.dependent(point.jacobian):
+                missed = np.sum(np.abs(point.gaps) / point.gap_sizes)
+                # Rounded, so that of mirror images the first is taken.
+                found[height] = round(missed, 6), float(f"{point.value:.6g}")
+                if not len(point.gaps):
+                    break
+        return min(found, key=found.get, default=0.0)
+
+    # From the middle outwards: y may have another unit than x, or another origin.
+    powers = sorted(range(-12, 13), key=abs)
+    best = attempt([0.0, *(s * unit * 16.0**k for k in powers for s in (1, -1))])
+    return bumped(problem.grid, best and attempt(best * 2.0 ** np.arange(-3, 4)))
 
 
 def _require(condition, message):
@@ -759,67 +889,132 @@ def _check_lagrangian(lagrangian):
     return plain
 
 
-def _sympify(value):
-    """Return a value as a SymPy expression, or None if it is none."""
-    try:
-        expression = sympy.sympify(value)
-    except sympy.SympifyError:
-        return None
-    return expression if isinstance(expression, sympy.Expr) else None
-
-
-def _check_expression(name, value):
-    expression = _sympify(value)
-    good = expression is not None and expression.free_symbols <= {x}
+def _check_expression(name, value, what):
+    """Return a value as a SymPy expression of real numbers."""
+    expression = None
+    if isinstance(value, np.ndarray):
+        arguments.plain_array(name, value)
+    with contextlib.suppress(sympy.SympifyError):
+        expression = sympy.sympify(value, strict=True)  # evaluates no strings
     _require(
-        good and not expression.has(AppliedUndef),
-        f"{name} is {value!r:.80}, but must be an expression in the x of "
-        "utils.functionals; samples need their grid.",
+        isinstance(expression, sympy.Expr),
+        f"{name} is {value!r:.80}, but must be {what}.",
+    )
+    strange = next(filter(_is_strange, sympy.preorder_traversal(expression)), None)
+    _require(
+        strange is None,
+        f"{name} is {value!r:.80}, which has {strange} in it, but must be of finite "
+        "real numbers, and no matrix.",
     )
     return expression
+
+
+def _is_strange(part):
+    if not isinstance(part, sympy.Expr):
+        return False
+    number = part.is_number and (part.is_real is False or part is sympy.nan)
+    return number or part.is_Matrix or part.is_commutative is False
+
+
+def _check_function(name, value):
+    """Return a function of x as a SymPy expression."""
+    what = "an expression in the x of utils.functionals; samples need their grid"
+    expression = _check_expression(name, value, what)
+    _require(
+        expression.free_symbols <= {x} and not expression.has(AppliedUndef),
+        f"{name} is {value!r:.80}, but must be an expression in the x of "
+        "utils.functionals alone.",
+    )
+    return expression
+
+
+def _compile(name, symbols, expression):
+    """Return a SymPy expression, or a list of them, as a function of arrays.
+
+    Raises
+    ------
+    ValueError
+        If NumPy and SciPy cannot compute it as real numbers, with the part in the way.
+    """
+
+    def compiled(parts):
+        many = isinstance(parts, list)
+        try:
+            function = sympy.lambdify(symbols, parts, ["scipy", "numpy"], cse=many)
+            values = function(*np.full((len(symbols), 2), 0.5))
+            for value in values if many else [values]:
+                arguments.real_array(name, value, finite=False)
+        except Exception:  # of many kinds, by what is amiss
+            return None
+        return function
+
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        function = compiled(expression)
+        if function:
+            return function
+        parts = (
+            part
+            for part in sympy.postorder_traversal(expression)
+            if isinstance(part, sympy.Expr) and part.free_symbols <= set(symbols)
+        )
+        first = next((p for p in parts if not compiled(p)), sympy.Symbol("a function"))
+    raise ValueError(
+        f"{name} has {first.xreplace(BACK)} in it or in its derivatives, of which "
+        "NumPy and SciPy have no real values for an array."
+    )
 
 
 def _sample(name, function, grid):
     """Return the values of a function on a grid, shape (n,): a new array."""
     if isinstance(function, sympy.Basic):
-        function = sympy.lambdify(x, _check_expression(name, function), "numpy")
-    try:
-        values = np.array(function(grid) if callable(function) else function, float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} has no values on the grid: {error}. It must be an expression, an "
-            "array, or a callable that takes an array, as np.sin does, not math.sin."
-        ) from error
+        function = _compile(name, (x,), _check_function(name, function))
+    if callable(function):
+        try:
+            function = function(grid)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name} has no values on the grid: {error}. A callable must take an "
+                "array, as np.sin does, not math.sin."
+            ) from error
+    values = arguments.real_array(name, function)
     _require(
         values.shape in ((), grid.shape),
         f"{name} has shape {values.shape}, but must be one value at each of the "
         f"{len(grid)} points of the grid.",
     )
-    _require(np.isfinite(values).all(), f"{name} must be finite on the grid.")
-    return values if values.ndim else np.full(grid.shape, values)
+    return values + np.zeros(grid.shape)
+
+
+def _check_number(name, value, **bounds):
+    """Return a real number as a float; one of SymPy's will do, as pi."""
+    if isinstance(value, sympy.Expr) and value.is_number and value.is_real:
+        value = float(value)
+    return arguments.real(name, value, **bounds)
 
 
 def _check_interval(interval):
     try:
-        a, b = map(float, interval)
+        a, b = (_check_number("interval", end) for end in interval)
     except (TypeError, ValueError):
         a = b = math.nan
     _require(
         a < b and math.isfinite(b - a),
-        f"interval is {interval!r}, but must be two finite numbers (a, b), a below b.",
+        f"interval is {interval!r:.80}, but must be two finite numbers (a, b), a "
+        "below b.",
     )
     return a, b
 
 
 def _check_grid(grid, interval):
-    grid = np.asarray(grid, dtype=float)
+    grid = arguments.real_array("grid", grid, ("n",))
     _require(
-        grid.ndim == 1 and len(grid) >= 3,
-        f"grid has shape {grid.shape}, but must have 3 points or more.",
+        len(grid) >= 3, f"grid has {len(grid)} points, but must have 3 points or more."
     )
     _require(np.all(np.diff(grid) > 0), "grid must increase from point to point.")
+    slack = 1e-12 * (interval[1] - interval[0]) + 4 * EPSILON * max(map(abs, interval))
     _require(
-        np.allclose(grid[[0, -1]], interval, rtol=0, atol=1e-12 * np.ptp(interval)),
+        all(abs(grid[i] - interval[i]) <= slack for i in (0, -1)),
         f"grid spans {grid[0]:.9g} to {grid[-1]:.9g}, but must span {interval}.",
     )
     return grid
@@ -827,15 +1022,15 @@ def _check_grid(grid, interval):
 
 def _check_boundary(boundary):
     try:
-        ends = [None if end is None else float(end) for end in boundary]
+        left, right = (
+            None if end is None else _check_number("boundary", end) for end in boundary
+        )
     except (TypeError, ValueError):
-        ends = []
-    _require(
-        len(ends) == 2 and all(end is None or math.isfinite(end) for end in ends),
-        f"boundary is {boundary!r}, but must be the pair (y(a), y(b)) of finite "
-        "numbers, or None for a free end.",
-    )
-    return ends
+        raise ValueError(
+            f"boundary is {boundary!r:.80}, but must be the pair (y(a), y(b)) of "
+            "finite numbers, or None for a free end."
+        ) from None
+    return left, right
 
 
 def _check_constraints(functional, constraints):
@@ -845,13 +1040,13 @@ def _check_constraints(functional, constraints):
         f"functional is {functional!r:.80}, but must be a Functional.",
     )
     try:
-        pairs = [(g, float(value)) for g, value in constraints]
+        pairs = [(g, _check_number("constraints", value)) for g, value in constraints]
     except (TypeError, ValueError):
         pairs = [(None, math.nan)]
     functionals = [functional, *(g for g, _ in pairs)]
     targets = np.array([value for _, value in pairs])
     _require(
-        all(isinstance(g, Functional) for g, _ in pairs) and np.isfinite(targets).all(),
+        all(isinstance(g, Functional) for g, _ in pairs),
         f"constraints are {constraints!r:.80}, but must be a sequence of pairs "
         "(Functional, finite value).",
     )
@@ -859,12 +1054,9 @@ def _check_constraints(functional, constraints):
         all(f.interval == functional.interval for f in functionals),
         f"constraints must be on the functional's interval, {functional.interval}.",
     )
-
-    def curved(by):
-        return any(sympy.simplify(f._second[by]) != 0 for f in functionals)
-
     _require(
-        curved(by=2) or (functional.is_algebraic and curved(by=0)),
+        any(f._bends_by_slope for f in functionals)
+        or (functional.is_algebraic and any(f._bends_by_y for f in functionals)),
         f"functional has a singular Lagrangian, {functional.lagrangian}: ∂²L/∂y'² is "
         "zero, so that no function, or any, solves the Euler-Lagrange equation. "
         "Without a y', ∂²L/∂y² must not be zero.",
