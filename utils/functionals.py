@@ -859,7 +859,7 @@ def _find_start(ends, problem):
         return min(found, key=found.get, default=0.0)
 
     # From the middle outwards: y may have another unit than x, or another origin.
-    powers = sorted(range(-12, 13), key=abs)
+    powers = sorted(range(-10, 11), key=abs)
     best = attempt([0.0, *(s * unit * 16.0**k for k in powers for s in (1, -1))])
     return bumped(problem.grid, best and attempt(best * 2.0 ** np.arange(-3, 4)))
 
