@@ -889,6 +889,14 @@ def test_an_error_that_matters_is_warned_of(
     assert density.error > 1e-4
 
 
+def test_redundant_constraints_on_a_density_change_nothing():
+    features = [identity, lambda x: 2 * x + 3, lambda x: 1]
+    density = max_entropy_density(features, [4, 11, 1], HALF)
+    assert density.entropy == pytest.approx(1 + math.log(4), abs=1e-9)
+    with pytest.raises(InfeasibleError):
+        max_entropy_density(features, [4, 11.5, 1], HALF)
+
+
 def test_draws_from_a_density():
     density = max_entropy_density([identity, square], [1, 5], LINE)
     p, rng = density.probabilities, np.random.default_rng(5)

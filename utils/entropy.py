@@ -804,7 +804,8 @@ class _Problem:
         Multipliers are known to `rtol`, in units of the features' spread.
         """
         gaps = self.gaps(density.nodes)
-        scale = np.maximum(np.abs(gaps).max(axis=1), np.finfo(float).tiny)
+        scale = np.abs(gaps).max(axis=1)
+        scale[scale == 0] = 1.0
         second = _moments(gaps / scale[:, None], density.probabilities)[2]
         scaled, root = _unit_diagonal(second)
         values, vectors = np.linalg.eigh(scaled)
