@@ -113,7 +113,7 @@ def test_an_origin_that_the_numbers_carry_changes_nothing(origin):
     with pytest.raises(InfeasibleError, match="outside"):
         max_entropy(origin + FACES, origin + 0.875)
     both = np.column_stack([FACES, FACES**2.0])
-    moved = max_entropy(both + [origin, 0], [origin + 1.5, 3.0])
+    moved = max_entropy(both + np.array([origin, 0]), [origin + 1.5, 3.0])
     plain = max_entropy(both, [1.5, 3.0])
     np.testing.assert_allclose(moved.probabilities, plain.probabilities, rtol=1e-9)
 
@@ -530,7 +530,7 @@ def test_expectation_and_text():
         "abcdef",
         None,
     ):
-        with pytest.raises(ValueError, match="^f (must|holds|is)"):
+        with pytest.raises(ValueError, match=r"^f (must|holds|is)"):
             die.expectation(bad)
     for part in ("1.61358 nats", "6 points", "1 constraint", "4 Newton steps"):
         assert part in str(die)
@@ -766,10 +766,10 @@ def test_multipliers_of_a_density_are_those_of_its_exponential_family():
     assert normal.pdf(np.zeros((2, 3))).shape == (2, 3)
     assert np.isnan(normal.pdf(np.nan))
     for bad in (1j, "1", None, np.ma.masked_less([1.0, 2], 1.5)):
-        with pytest.raises(ValueError, match="^x (must|is)"):
+        with pytest.raises(ValueError, match=r"^x (must|is)"):
             normal.pdf(bad)
     for bad in (3, lambda x: x + 0j, lambda x: x[1:]):
-        with pytest.raises(ValueError, match="^f (must|maps)"):
+        with pytest.raises(ValueError, match=r"^f (must|maps)"):
             normal.expectation(bad)
     low, high = normal.interval
     assert -100 < low < -15 and 17 < high < 100, "eight standard deviations or more"

@@ -308,21 +308,23 @@ def _newton(gaps, log_base, targets, scale, rtol, multipliers):
         # In units of the spread under p, whatever the features' own.
         decrement = math.sqrt(max(-mean @ step, 0.0))
         floor = 64 * EPSILON / math.sqrt(max(least, SINGULAR))
-        if met and (decrement <= rtol + floor or decrement > last / 2):
-            # For a target on the boundary, gaps vanish while multipliers run away:
-            # each step divides the probabilities off the face by e. A solution rests.
-            if np.abs(step @ gaps)[probabilities > 0].max() < 0.01:
-                return MaxEntropy(
-                    probabilities=probabilities,
-                    multipliers=path[-1],
-                    log_partition=float(dual + path[-1] @ targets),
-                    entropy=float(dual - multipliers @ mean),
-                    residual=_residual(mean, distance),
-                    path=np.array(path),
-                )
-        elif not met and decrement <= floor:
-            if np.abs(step @ gaps)[probabilities > 0].max() < floor:
-                break
+        near = met and (decrement <= rtol + floor or decrement > last / 2)
+        moves = math.inf
+        if near or decrement <= floor:
+            moves = np.abs(step @ gaps)[probabilities > 0].max()
+        # For a target on the boundary, gaps vanish while multipliers run away: each
+        # step divides the probabilities off the face by e. At a solution, it rests.
+        if near and moves < 0.01:
+            return MaxEntropy(
+                probabilities=probabilities,
+                multipliers=path[-1],
+                log_partition=float(dual + path[-1] @ targets),
+                entropy=float(dual - multipliers @ mean),
+                residual=_residual(mean, distance),
+                path=np.array(path),
+            )
+        if not met and moves < floor:
+            break
         last = decrement
         # Exponents are sums of terms that may be large and cancel.
         noise = 64 * EPSILON * (1 + abs(dual) + np.abs(multipliers) @ distance)
