@@ -113,7 +113,7 @@ def test_an_origin_that_the_numbers_carry_changes_nothing(origin):
     with pytest.raises(InfeasibleError, match="outside"):
         max_entropy(origin + FACES, origin + 0.875)
     both = np.column_stack([FACES, FACES**2.0])
-    moved = max_entropy(both + [origin, 0], [origin + 1.5, 3.0])
+    moved = max_entropy(both + np.array([origin, 0]), [origin + 1.5, 3.0])
     plain = max_entropy(both, [1.5, 3.0])
     np.testing.assert_allclose(moved.probabilities, plain.probabilities, rtol=1e-9)
 
@@ -530,7 +530,7 @@ def test_expectation_and_text():
         "abcdef",
         None,
     ):
-        with pytest.raises(ValueError, match="^f (must|holds|is)"):
+        with pytest.raises(ValueError, match=r"^f (must|holds|is)"):
             die.expectation(bad)
     for part in ("1.61358 nats", "6 points", "1 constraint", "4 Newton steps"):
         assert part in str(die)
@@ -766,10 +766,10 @@ def test_multipliers_of_a_density_are_those_of_its_exponential_family():
     assert normal.pdf(np.zeros((2, 3))).shape == (2, 3)
     assert np.isnan(normal.pdf(np.nan))
     for bad in (1j, "1", None, np.ma.masked_less([1.0, 2], 1.5)):
-        with pytest.raises(ValueError, match="^x (must|is)"):
+        with pytest.raises(ValueError, match=r"^x (must|is)"):
             normal.pdf(bad)
     for bad in (3, lambda x: x + 0j, lambda x: x[1:]):
-        with pytest.raises(ValueError, match="^f (must|maps)"):
+        with pytest.raises(ValueError, match=r"^f (must|maps)"):
             normal.expectation(bad)
     low, high = normal.interval
     assert -100 < low < -15 and 17 < high < 100, "eight standard deviations or more"
@@ -889,6 +889,15 @@ def test_an_error_that_matters_is_warned_of(
     assert density.error > 1e-4
 
 
+def test_redundant_constraints_on_a_density_change_nothing():
+    features = [identity, lambda x: 2 * x + 3, lambda x: 1]
+    density = max_entropy_density(features, [4, 11, 1], HALF)
+    assert density.entropy == pytest.approx(1 + math.log(4), abs=1e-9)
+    # At 1e300, no digits hold the half that is contradicted.
+    with pytest.raises((InfeasibleError, RuntimeError)):
+        max_entropy_density(features, [4, 11.5, 1], HALF)
+
+
 def test_draws_from_a_density():
     density = max_entropy_density([identity, square], [1, 5], LINE)
     p, rng = density.probabilities, np.random.default_rng(5)
@@ -919,7 +928,13 @@ def test_the_third_moment_of_the_normal_is_no_obstacle():
     features = [identity, square, lambda x: x**3]
     density = max_entropy_density(features, [1, 5, 1 + 3 * 4], LINE)
     assert density.entropy == pytest.approx(stats.norm(1, 2).entropy(), abs=1e-9)
-    fourth = max_entropy_density([*features, lambda x: x**4], [0, 1, 0.5, 3], LINE)
+    features.append(lambda x: x**4)
+    # Whether the last multiplier is below zero, or above, rounding alone decides.
+    for mean in (0, 0.5, 10):
+        targets = [stats.norm(mean).moment(k) for k in range(1, 5)]
+        density = max_entropy_density(features, targets, LINE)
+        assert density.entropy == pytest.approx(stats.norm.entropy(), abs=1e-8)
+    fourth = max_entropy_density(features, [0, 1, 0.5, 3], LINE)
     assert fourth.entropy < stats.norm.entropy() - 1e-3
 
 

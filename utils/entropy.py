@@ -308,21 +308,23 @@ def _newton(gaps, log_base, targets, scale, rtol, multipliers):
         # In units of the spread under p, whatever the features' own.
         decrement = math.sqrt(max(-mean @ step, 0.0))
         floor = 64 * EPSILON / math.sqrt(max(least, SINGULAR))
-        if met and (decrement <= rtol + floor or decrement > last / 2):
-            # For a target on the boundary, gaps vanish while multipliers run away:
-            # each step divides the probabilities off the face by e. A solution rests.
-            if np.abs(step @ gaps)[probabilities > 0].max() < 0.01:
-                return MaxEntropy(
-                    probabilities=probabilities,
-                    multipliers=path[-1],
-                    log_partition=float(dual + path[-1] @ targets),
-                    entropy=float(dual - multipliers @ mean),
-                    residual=_residual(mean, distance),
-                    path=np.array(path),
-                )
-        elif not met and decrement <= floor:
-            if np.abs(step @ gaps)[probabilities > 0].max() < floor:
-                break
+        near = met and (decrement <= rtol + floor or decrement > last / 2)
+        moves = math.inf
+        if near or decrement <= floor:
+            moves = np.abs(step @ gaps)[probabilities > 0].max()
+        # For a target on the boundary, gaps vanish while multipliers run away: each
+        # step divides the probabilities off the face by e. At a solution, it rests.
+        if near and moves < 0.01:
+            return MaxEntropy(
+                probabilities=probabilities,
+                multipliers=path[-1],
+                log_partition=float(dual + path[-1] @ targets),
+                entropy=float(dual - multipliers @ mean),
+                residual=_residual(mean, distance),
+                path=np.array(path),
+            )
+        if not met and moves < floor:
+            break
         last = decrement
         # Exponents are sums of terms that may be large and cancel.
         noise = 64 * EPSILON * (1 + abs(dual) + np.abs(multipliers) @ distance)
@@ -798,6 +800,21 @@ class _Problem:
         with np.errstate(over="ignore"):  # infinite, if there is no maximizer
             return np.exp(self.log_masses(density, piece, u))
 
+    def doubt(self, density):
+        """Return a matrix D, shape (m, m): |D (f(x) - t)| of the exponent is unknown.
+
+        Multipliers are known to `rtol`, in units of the features' spread.
+        """
+        gaps = self.gaps(density.nodes)
+        scale = np.abs(gaps).max(axis=1)
+        scale[scale == 0] = 1.0
+        second = _moments(gaps / scale[:, None], density.probabilities)[2]
+        scaled, root = _unit_diagonal(second)
+        values, vectors = np.linalg.eigh(scaled)
+        values = np.maximum(values, SINGULAR)
+        known = 10 * (self.rtol + 64 * EPSILON / math.sqrt(values.min(initial=1.0)))
+        return known * (vectors / np.sqrt(values)).T / (root * scale)
+
 
 def _place(problem):
     """Find pieces on whose coarse nodes there is a solution that leaves no mass out.
@@ -825,7 +842,8 @@ def _place(problem):
         # A density that solves the problem on a truncated interval solves it on the
         # whole only if its mass there is one as well. Where there is no maximizer, it
         # has mass beyond, and has it again however far the truncation is put.
-        beyond = [_mass_beyond(problem, density, piece, FARTHER) for piece in pieces]
+        doubt = problem.doubt(density)
+        beyond = [_mass_beyond(problem, density, p, FARTHER, doubt) for p in pieces]
         lost = np.max(beyond) > LEAST_MASS
         if not lost:
             cut = [_cut_lumps(problem, density, piece) for piece in pieces]
@@ -842,23 +860,26 @@ def _place(problem):
         grow *= 1.5
 
 
-def _mass_beyond(problem, density, piece, reach):
-    """Return the masses beyond the first and last u, as far as `reach`.
+def _mass_beyond(problem, density, piece, reach, doubt):
+    """Return the masses beyond the first and last u, as far as `reach`, at the least.
 
     If that is negative, those inside are meant.
     """
     masses = []
     for end, out in ((piece.low, -reach), (piece.high, reach)):
         u = piece._replace(low=min(end, end + out), high=max(end, end + out)).grid(STEP)
-        masses.append(STEP * problem.masses(density, piece, u).sum())
+        with np.errstate(over="ignore"):  # infinite, if there is no maximizer
+            unknown = np.linalg.norm(doubt @ problem.gaps(piece.map(u)[0]), axis=0)
+            logs = problem.log_masses(density, piece, u) - np.nan_to_num(unknown)
+            masses.append(STEP * np.exp(logs).sum())
     return masses
 
 
 def _refuse(problem, density, pieces):
     """Raise an error that says why mass is missing beyond the nodes."""
-    low, high = density.interval
+    (low, high), doubt = density.interval, problem.doubt(density)
     beyond, inside = (
-        np.array([_mass_beyond(problem, density, piece, reach) for piece in pieces])
+        np.array([_mass_beyond(problem, density, p, reach, doubt) for p in pieces])
         for reach in (FARTHER, -FARTHER)
     )
     if np.any((beyond > LEAST_MASS) & (beyond >= inside)):
