@@ -94,9 +94,9 @@ def test_mean_and_samples_agree():
         (np.full((2, 4, 4), 128.0), r"\[0, 1\]"),
         (np.full((2, 4, 4), np.nan), r"\[0, 1\]"),
         (np.full((2, 4, 4), -1), "bytes"),
-        (np.eye(4, dtype="int64")[None], "are int64, but must be bytes"),
-        (np.eye(4, dtype="int8")[None], "are int8"),
-        (np.eye(4, dtype="complex64")[None], "are complex64"),
+        (np.eye(4, dtype="int64")[None], "is of type int64, but must be bytes"),
+        (np.eye(4, dtype="int8")[None], "is of type int8"),
+        (np.eye(4, dtype="complex64")[None], "is of type complex64"),
         (np.full((2, 4, 4), "a"), "booleans or floats"),
     ],
 )

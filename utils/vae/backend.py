@@ -56,6 +56,30 @@ def this_device():
     return 0 if context is None else context.replica_id_in_sync_group
 
 
+def is_symbolic(x):
+    """Whether `x` stands for numbers that come later: its user is being traced."""
+    if isinstance(x, keras.KerasTensor):
+        return True
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.is_symbolic_tensor(x)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return isinstance(x, jax.core.Tracer)
+    return False
+
+
+def on_one_device(batch):
+    """Return of a batch that is spread over devices what the first of them holds."""
+    if keras.backend.backend() != "tensorflow":
+        return batch
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().experimental_local_results(batch)[0]
+
+
 def device_loop(model, batches, steps, each=False, last=None):
     """Build what trains a model on blocks of minibatches.
 

@@ -12,7 +12,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from ..arguments import integer, plain_array, real
 from .random import uniform
+
+REMEDY = (
+    'Numbers from 0 to 255 become bytes by astype("uint8"), in a tf.data set by '
+    'map(lambda x: tf.cast(x, "uint8")); or divide them by 255.'
+)
 
 
 class Likelihood:
@@ -68,9 +74,9 @@ class Likelihood:
         -------
         tensor of floats, the shape of `images`
         """
-        if keras.backend.is_int_dtype(images.dtype):
-            return ops.cast(images, keras.config.floatx()) / 255.0
-        return ops.cast(images, keras.config.floatx())
+        bytes_ = _are_bytes(images)
+        images = ops.cast(images, keras.config.floatx())
+        return images / 255.0 if bytes_ else images
 
     def log_prob(self, x, decoded):
         """Log-likelihood in nats per image, summed over pixels.
@@ -169,7 +175,7 @@ class Dequantized:
 
     def observe(self, images, seed):
         """Turn images into floats in [0, 1], spread out if so asked."""
-        if self.dequantize and keras.backend.is_int_dtype(images.dtype):
+        if self.dequantize and _are_bytes(images):
             u = uniform(ops.shape(images), seed)
             return (ops.cast(images, keras.config.floatx()) + u) / 256.0
         return super().observe(images, seed)
@@ -362,6 +368,7 @@ def check_images(images, image_shape, *, any_vector=False, name="images"):
     Parameters
     ----------
     images : array-like, shape (N, *image_shape)
+        An array, a tensor, a data frame, or a list of any of them.
     image_shape : tuple of int
     any_vector : bool
         Whether images of one axis, which are vectors such as principal components,
@@ -376,40 +383,54 @@ def check_images(images, image_shape, *, any_vector=False, name="images"):
     Raises
     ------
     ValueError
-        If the shape differs, there is no image, or the values are neither bytes
-        nor floats in [0, 1], nor the finite floats of a vector.
+        If the shape differs, there is no image, some are masked, or the values are
+        neither bytes nor floats in [0, 1], nor the finite floats of a vector.
 
     Warns
     -----
     UserWarning
         If bytes look like zeros and ones: all of them nearly black.
     """
-    images = np.asarray(images)
+    given, images = images, plain_array(name, images)
+    if not images.ndim:
+        raise ValueError(
+            f"{name} is a {type(given).__name__}, but must be an array of shape (N, "
+            f"{', '.join(map(str, image_shape))})."
+        )
     if images.shape[1:] != tuple(image_shape) or not len(images):
         raise ValueError(
             f"{name} has shape {images.shape}, but must be (N, "
             f"{', '.join(map(str, image_shape))}) with N at least 1."
         )
-    if images.dtype == np.uint8:
+    if _are_bytes(images, name):
         if images[:100].max() == 1:  # a few, as the rest may be larger than memory
             warnings.warn(
                 f"{name} are bytes of 0 and 1, of which 255 would be white: if 1 is "
                 "meant to be white, turn them into bool or float.",
-                stacklevel=4,  # of VAE.check_images, of what the user called
+                stacklevel=4,  # of a method of VAE, of what the user called
             )
         return images
-    if images.dtype.kind not in "bf" and images.dtype.name != "bfloat16":
-        raise ValueError(
-            f"{name} are {images.dtype}, but must be bytes (uint8, 0 to 255), "
-            "booleans or floats."
-        )
     low, high = images.min(), images.max()
     if any_vector and len(image_shape) == 1:
         if not (np.isfinite(low) and np.isfinite(high)):
             raise ValueError(f"{name} runs from {low} to {high}, but must be finite.")
     elif not (low >= 0 and high <= 1):
         raise ValueError(
-            f"{name} runs from {low} to {high} as {images.dtype}, "
-            "but must be bytes (uint8, 0 to 255) or floats in [0, 1]."
+            f"{name} runs from {low} to {high} as {images.dtype}, but must be bytes "
+            f"(uint8, 0 to 255) or floats in [0, 1]. {REMEDY}"
         )
     return images
+
+
+def _are_bytes(images, name="images"):
+    """Tell bytes from booleans and floats, and refuse other types.
+
+    Of a tensor that stands for numbers yet to come, the type is known as well.
+    """
+    kind = str(getattr(images.dtype, "name", images.dtype)).split(".")[-1]
+    if not kind.startswith(("uint8", "bool", "float", "bfloat")):
+        raise ValueError(
+            f"{name} is of type {kind}, but must be bytes (uint8, 0 to 255), booleans or "
+            f"floats. {REMEDY}"
+        )
+    return kind == "uint8"

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from .backend import device_loop, num_devices, variable_scope
+from ..arguments import integer, real
+from .backend import device_loop, is_symbolic, num_devices, variable_scope
 from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
 from .likelihoods import (
     Bernoulli,
@@ -19,7 +20,7 @@ from .likelihoods import (
 from .networks import HEAD_NAMES
 from .priors import HierarchicalPrior, gaussian_log_prob
 from .random import generator, normal
-from .training import ShuffledImages, hears_minibatches
+from .training import ShuffledImages, first_batch, hears_minibatches, is_stream
 
 
 @keras.saving.register_keras_serializable(package="utils.vae")
@@ -119,6 +120,13 @@ class VAE(SavedSeed, keras.Model):
         """Number of latent variables."""
         return self.decoder.input_shape[-1]
 
+    def __call__(self, images, *args, **kwargs):
+        # Before Keras makes a tensor of them, which no mask survives.
+        if not is_symbolic(images):
+            checked = self.check_images(images)
+            images = images if ops.is_tensor(images) else checked
+        return super().__call__(images, *args, **kwargs)
+
     def call(self, images, training=None):
         x = self.likelihood.observe(images, self.seed_generator)
         mean, log_var = self.encoder(x, training=training)
@@ -150,6 +158,8 @@ class VAE(SavedSeed, keras.Model):
         validation_split=0.0,
         validation_data=None,
         shuffle=True,
+        class_weight=None,
+        sample_weight=None,
         **kwargs,
     ):
         """Train on images, as ``keras.Model.fit`` does.
@@ -160,13 +170,17 @@ class VAE(SavedSeed, keras.Model):
 
         Parameters
         ----------
-        x : array, shape (N, *image_shape), or any other data that Keras takes
+        x : array-like, shape (N, *image_shape), or a stream of batches of such
             Bytes 0 to 255, booleans, or floats in [0, 1]; vectors of any finite
             floats, if the likelihood takes them (`Likelihood.any_vector`). Images are
             copied a block at a time, so a ``numpy.memmap`` may be larger than memory.
-        y, batch_size, epochs, ..., shuffle, **kwargs
-            As for ``keras.Model.fit``; there are no labels. An array of
-            `validation_data` must be as `x`.
+            Of a stream (``tf.data.Dataset``, ``keras.utils.PyDataset``, a generator
+            of tuples), the first batch is looked at.
+        validation_data : as `x`, or a tuple that holds nothing but `x`, optional
+        y, class_weight, sample_weight : None
+            A VAE learns from images alone, and from all alike.
+        batch_size, epochs, ..., shuffle, **kwargs
+            As for ``keras.Model.fit``.
 
         Returns
         -------
@@ -175,27 +189,31 @@ class VAE(SavedSeed, keras.Model):
         Raises
         ------
         ValueError
-            If `x` or `validation_data` is an array of another shape or of other
-            values; if `batch_size` is not a positive integer, or `validation_split`
-            leaves no image to train on; if labels or sample weights are given.
+            If `x` or `validation_data`, or a stream's first batch, has another shape
+            or other values, or labels or weights beside the images; if `y`,
+            `class_weight` or `sample_weight` is given; if a number is not what it
+            must be, or `validation_split` leaves no image to train on.
         """
+        _check_no_labels(y=y, class_weight=class_weight, sample_weight=sample_weight)
+        kwargs = _checked_counts(kwargs)
+        epochs = integer("epochs", epochs, least=0)
         if batch_size is not None:
-            batch_size = check_positive_integer("batch_size", batch_size)
-        held_out = keras.utils.unpack_x_y_sample_weight(validation_data)[0]
-        if isinstance(held_out, np.ndarray):
-            self.check_images(held_out, "validation_data")
+            batch_size = integer("batch_size", batch_size)
+        real("validation_split", validation_split, least=0, below=1)
+        if validation_data is not None:
+            held_out = _alone(validation_data, "validation_data")
+            validation_data = (self.check_data(held_out, "validation_data"),)
+        x = self.check_data(x)
         if isinstance(x, np.ndarray):
-            self.check_images(x)
             if validation_split and validation_data is None:
                 kept = math.floor(len(x) * (1 - validation_split))
                 if not 0 < kept < len(x):
                     raise ValueError(
-                        f"validation_split is {validation_split!r}, but must lie in "
-                        f"[0, 1), and leave some of {len(x)} images for training."
+                        f"validation_split is {validation_split!r}, but must "
+                        f"leave some of {len(x)} images for training, and some not."
                     )
                 x, validation_data = x[:kept], (x[kept:],)
-            extras = ("sample_weight", "steps_per_epoch")
-            if shuffle and y is None and all(kwargs.get(k) is None for k in extras):
+            if shuffle and kwargs.get("steps_per_epoch") is None:
                 kwargs.setdefault("validation_batch_size", batch_size)
                 x = ShuffledImages(x, batch_size or 32, self)
                 batch_size, shuffle, validation_split = None, False, 0.0
@@ -213,7 +231,7 @@ class VAE(SavedSeed, keras.Model):
         try:
             return super().fit(
                 x,
-                y,
+                None,
                 batch_size,
                 epochs,
                 verbose,
@@ -230,15 +248,26 @@ class VAE(SavedSeed, keras.Model):
                 self._loop.unload()
                 self.train_function = None
 
-    def evaluate(self, x=None, *args, **kwargs):
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        **kwargs,
+    ):
         """Score images, as ``keras.Model.evaluate`` does.
 
         Parameters
         ----------
-        x : array, shape (N, *image_shape), or any other data that Keras takes
+        x : array-like, shape (N, *image_shape), or a stream of batches of such
             As for `fit`.
-        *args, **kwargs
-            As for ``keras.Model.evaluate``; there are no labels.
+        y, sample_weight : None
+            As for `fit`.
+        batch_size, verbose, steps, **kwargs
+            As for ``keras.Model.evaluate``.
 
         Returns
         -------
@@ -249,10 +278,42 @@ class VAE(SavedSeed, keras.Model):
         ValueError
             As for `fit`.
         """
+        _check_no_labels(y=y, sample_weight=sample_weight)
+        counts = {"batch_size": batch_size, "steps": steps}
         # What `fit` validates with was checked before the first epoch.
-        if isinstance(x, np.ndarray) and not kwargs.get("_use_cached_eval_dataset"):
-            self.check_images(x)
-        return super().evaluate(x, *args, **kwargs)
+        if not kwargs.get("_use_cached_eval_dataset"):
+            x = self.check_data(x)
+        return super().evaluate(x, verbose=verbose, **_checked_counts(counts), **kwargs)
+
+    def check_data(self, x, name="x"):
+        """Return data as Keras should be given them, or say why the model cannot.
+
+        Parameters
+        ----------
+        x : array-like, shape (N, *image_shape), or a stream of batches of such
+            As for `fit`.
+        name : str
+            What the error calls them.
+
+        Returns
+        -------
+        ndarray, or the stream
+            An iterator, of which the first batch cannot be looked at without taking
+            it, as another one that begins with it.
+
+        Raises
+        ------
+        ValueError
+            As `check_images` does, of the first batch of a stream; if a stream is
+            empty, or holds labels or weights.
+        """
+        shape, any_vector = self.encoder.input_shape[1:], self.likelihood.any_vector
+        if is_stream(x):
+            first, x = first_batch(x, name)
+            images, name = _alone(first, name), f"the first batch of {name}"
+            check_images(images, shape, any_vector=any_vector, name=name)
+            return x
+        return check_images(x, shape, any_vector=any_vector, name=name)
 
     def check_images(self, images, name="images"):
         """Return images as an array, or say why the model cannot take them.
@@ -289,11 +350,7 @@ class VAE(SavedSeed, keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        if y is not None or sample_weight is not None:
-            raise ValueError(
-                "A VAE learns from images alone: call fit(images) and "
-                "evaluate(images), without labels y and without sample_weight."
-            )
+        _check_no_labels(y=y, sample_weight=sample_weight)
         mean, log_var, z = (y_pred[name] for name in ("mean", "log_var", "z"))
         log_prob = self.likelihood.log_prob(y_pred["x"], y_pred["decoded"])
         if self.prior is not None or self.num_samples > 1:
@@ -466,6 +523,48 @@ class VAE(SavedSeed, keras.Model):
         for part in ("encoder", "decoder", "likelihood", "prior"):
             config[part] = keras.saving.deserialize_keras_object(config[part])
         return cls(**config)
+
+
+COUNTS = {
+    "batch_size": 1,
+    "initial_epoch": 0,
+    "steps": 1,
+    "steps_per_epoch": 1,
+    "validation_batch_size": 1,
+    "validation_steps": 1,
+}
+
+
+def _checked_counts(settings):
+    """Return the settings of training, of which some are whole numbers or None."""
+    return {
+        name: integer(name, value, least=COUNTS[name])
+        if name in COUNTS and value is not None
+        else value
+        for name, value in settings.items()
+    }
+
+
+def _check_no_labels(**given):
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"{name} is given, but a VAE learns from images alone, without labels "
+                "and weights."
+            )
+
+
+def _alone(data, name):
+    """Return the images of what Keras takes for (x, y, sample_weight)."""
+    if not isinstance(data, (tuple, list)) or len(data) not in (1, 2, 3):
+        return data
+    images, *others = data
+    if any(other is not None for other in others):
+        raise ValueError(
+            f"{name} has labels or weights beside the images, but a VAE learns from "
+            "images alone: leave them out, of a tf.data set by map(lambda x, y: x)."
+        )
+    return images
 
 
 def _check_parts(encoder, decoder, likelihood, prior):

@@ -1,8 +1,11 @@
 """What ``VAE.fit`` adds to Keras: a shuffle that can be resumed, and a KL warm-up."""
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 
+from .backend import on_one_device
 from .likelihoods import check_positive_integer
 
 MINIBATCH_HOOKS = {
@@ -50,6 +53,43 @@ class ShuffledImages(keras.utils.PyDataset):
     def __getitem__(self, index):
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         return (self.images[chosen],)
+
+
+def is_stream(x):
+    """Tell what gives batches of images, one after the other, from an array-like."""
+    own = (list, tuple, dict, str, bytes)
+    return isinstance(x, Iterable) and not (
+        isinstance(x, own) or hasattr(x, "__array__")
+    )
+
+
+def first_batch(stream, name):
+    """Return a stream's first batch, and the stream as if nobody had looked.
+
+    Parameters
+    ----------
+    stream : tf.data.Dataset, keras.utils.PyDataset, generator or other iterable
+    name : str
+        Of the argument, for the error.
+
+    Raises
+    ------
+    ValueError
+        If there is no batch.
+    """
+    batches = iter(stream)
+    try:
+        first = next(batches)
+    except StopIteration:
+        raise ValueError(f"{name} is a {type(stream).__name__} without data.") from None
+    if batches is stream:
+        stream = _chained(first, stream)  # no itertools.chain: Keras wants generators
+    return keras.tree.map_structure(on_one_device, first), stream
+
+
+def _chained(first, rest):
+    yield first
+    yield from rest
 
 
 def hears_minibatches(callbacks):
