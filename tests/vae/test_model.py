@@ -215,6 +215,44 @@ def test_wrong_counts_are_refused(model, images):
 
 
 @pytest.mark.one_backend
+def test_sequential_networks_are_taken_and_others_refused_by_name(images):
+    encoder, decoder = vae.dense_encoder((4, 4), 2, (8,)), vae.dense_decoder(2, (4, 4))
+    layers = keras.layers
+    whole = keras.Sequential([keras.Input((4, 4)), encoder])
+    model = vae.VAE(whole, keras.Sequential([keras.Input((2,)), decoder]))
+    assert model(images)["decoded"].shape == (64, 4, 4)
+    heads = [layers.Flatten(), layers.Dense(4)]
+    with pytest.raises(ValueError, match=r"^encoder must end in a list of two outputs"):
+        vae.VAE(keras.Sequential([keras.Input((4, 4)), *heads]), decoder)
+
+    class Subclass(keras.Model):
+        def call(self, x):
+            return encoder(x)
+
+    called = Subclass()
+    called(images)
+    cropped = keras.Sequential([keras.Input((None, None, 1)), layers.Flatten()])
+    for unknown in (keras.Sequential(heads), called, cropped, "encoder", None):
+        with pytest.raises(ValueError, match=r"^encoder is .* input of known shape"):
+            vae.VAE(unknown, decoder)
+    pixels = vae.dense_encoder((4, 4), 2)
+    wide = keras.Model(pixels.input, [layers.Reshape((1, 2))(a) for a in pixels.output])
+    with pytest.raises(ValueError, match=r"^encoder must .* \(batch, latent_dim\)"):
+        vae.VAE(wide, keras.Sequential([keras.Input((1, 2)), layers.Flatten()]))
+    with pytest.raises(ValueError, match=r"^decoder must end in one output"):
+        vae.VAE(encoder, vae.dense_encoder((2,), 16))
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    "name", ["loss", "loss_weights", "metrics", "weighted_metrics"]
+)
+def test_a_loss_of_ones_own_is_refused(model, name):
+    with pytest.raises(ValueError, match=f"^{name} is .* left out"):
+        model.compile("adam", **{name: ["mse"]})
+
+
+@pytest.mark.one_backend
 def test_parts_that_do_not_fit_are_refused():
     encoder = vae.dense_encoder((4, 4), 2)
     with pytest.raises(ValueError, match="one latent_dim for both"):
@@ -232,7 +270,7 @@ def test_parts_that_do_not_fit_are_refused():
         ((encoder, unknown), "decoder"),
         ((encoder, keras.Model()), "decoder"),
     ):
-        with pytest.raises(ValueError, match=f"^{name} is .* known shapes"):
+        with pytest.raises(ValueError, match=f"^{name} is .* known shape"):
             vae.VAE(*parts)
     for likelihood in (vae.Gaussian, "gaussian"):
         with pytest.raises(ValueError, match=r"^likelihood is .* instance"):

@@ -57,7 +57,7 @@ def this_device():
 
 
 def is_symbolic(x):
-    """Whether `x` stands for numbers that come later: its user is being traced."""
+    """Whether `x` stands for numbers yet to come, for the sake of a compiler."""
     if isinstance(x, keras.KerasTensor):
         return True
     if keras.backend.backend() == "tensorflow":
@@ -77,7 +77,8 @@ def on_one_device(batch):
         return batch
     import tensorflow as tf
 
-    return tf.distribute.get_strategy().experimental_local_results(batch)[0]
+    spread = isinstance(batch, tf.distribute.DistributedValues)
+    return batch.values[0] if spread else batch
 
 
 def device_loop(model, batches, steps, each=False, last=None):

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..arguments import integer, plain_array, real
-from .random import uniform
+from ..arguments import choice, integer, plain_array, real, real_array
+from .random import reseeded, uniform
 
 REMEDY = (
     'Numbers from 0 to 255 become bytes by astype("uint8"), in a tf.data set by '
@@ -68,11 +68,16 @@ class Likelihood:
         images : tensor, shape (batch, ...)
             Bytes 0 to 255, or floats in [0, 1].
         seed : int or keras.random.SeedGenerator
-            For likelihoods whose observation is random.
+            For likelihoods whose observation is random; or as for `VAE`.
 
         Returns
         -------
         tensor of floats, the shape of `images`
+
+        Raises
+        ------
+        ValueError
+            If the type of the images is neither uint8, nor bool or that of floats.
         """
         bytes_ = _are_bytes(images)
         images = ops.cast(images, keras.config.floatx())
@@ -198,14 +203,12 @@ class Gaussian(Dequantized, Likelihood):
     Raises
     ------
     ValueError
-        If `scale` is not positive and finite.
+        If `scale` is not positive and finite, or `dequantize` no bool.
     """
 
     def __init__(self, scale=1.0, *, dequantize=False):
-        self.scale = check_scalar("scale", scale)
-        if not 0 < self.scale < math.inf:
-            raise ValueError(f"scale is {scale!r}, but must be positive and finite.")
-        self.dequantize = bool(dequantize)
+        self.scale = real("scale", scale, above=0)
+        self.dequantize = choice("dequantize", dequantize, (False, True))
 
     def log_prob(self, x, decoded):
         residuals = (x - matched(decoded, x)) / self.scale
@@ -213,7 +216,7 @@ class Gaussian(Dequantized, Likelihood):
         return _sum_pixels(-0.5 * ops.square(residuals) - log_norm, x)
 
     def sample(self, decoded, seed):
-        noise = keras.random.normal(ops.shape(decoded), seed=seed)
+        noise = keras.random.normal(ops.shape(decoded), seed=reseeded(seed))
         return full_precision(decoded) + self.scale * noise
 
     def get_config(self):
@@ -280,7 +283,7 @@ def bits_per_dim(log_prob, num_dims, *, of):
 
     Parameters
     ----------
-    log_prob : float or array
+    log_prob : float, array or tensor
         Log-likelihood, or a bound of it, in nats per image.
     num_dims : int
         Pixels times channels.
@@ -298,7 +301,8 @@ def bits_per_dim(log_prob, num_dims, *, of):
     ------
     ValueError
         If `of` is none of these, or a likelihood that scores neither: binarized
-        images, or bytes that were not dequantized.
+        images, or bytes that were not dequantized; if `num_dims` is no positive
+        integer, or `log_prob` is not finite.
 
     Notes
     -----
@@ -309,9 +313,10 @@ def bits_per_dim(log_prob, num_dims, *, of):
     >>> bits_per_dim(0.0, 3072, of="density")  # the uniform density
     8.0
     """
-    check_positive_integer("num_dims", num_dims)
+    num_dims = integer("num_dims", num_dims)
+    log_prob = _checked_log_prob(log_prob)
     kind = of.scores if isinstance(of, Likelihood) else of
-    if kind not in ("density", "bytes"):
+    if not isinstance(kind, str) or kind not in ("density", "bytes"):
         raise ValueError(
             f"of is {of!r}, but must be 'density' (of dequantized bytes in [0, 1]), "
             "'bytes' (their probability), or a likelihood of either: a Gaussian "
@@ -320,12 +325,14 @@ def bits_per_dim(log_prob, num_dims, *, of):
     return (8.0 if kind == "density" else 0.0) - log_prob / (num_dims * math.log(2))
 
 
-def check_positive_integer(name, value):
-    """Return a positive integer, or raise a ValueError that names the argument."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < 1:
-        raise ValueError(f"{name} is {value!r}, but must be a positive integer.")
-    return int(value)
+def _checked_log_prob(log_prob):
+    if ops.is_tensor(log_prob):
+        return log_prob
+    checked = real_array("log_prob", log_prob)
+    return checked if checked.ndim else float(checked)
+
+
+check_positive_integer = integer
 
 
 def check_sizes(name, value, at_least=0):
@@ -343,7 +350,7 @@ def check_sizes(name, value, at_least=0):
     tuple of int
     """
     try:
-        sizes = tuple(check_positive_integer(name, size) for size in value)
+        sizes = tuple(integer(name, size) for size in value)
     except (TypeError, ValueError):
         sizes = None
     if sizes is None or len(sizes) < at_least:
@@ -352,14 +359,6 @@ def check_sizes(name, value, at_least=0):
             "such as (32,) or (32, 32)."
         )
     return sizes
-
-
-def check_scalar(name, value):
-    """Return a number as a float, or raise a ValueError that names the argument."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is {value!r}, but must be a number.") from None
 
 
 def check_images(images, image_shape, *, any_vector=False, name="images"):
@@ -430,7 +429,7 @@ def _are_bytes(images, name="images"):
     kind = str(getattr(images.dtype, "name", images.dtype)).split(".")[-1]
     if not kind.startswith(("uint8", "bool", "float", "bfloat")):
         raise ValueError(
-            f"{name} is of type {kind}, but must be bytes (uint8, 0 to 255), booleans or "
-            f"floats. {REMEDY}"
+            f"{name} is of type {kind}, but must be bytes (uint8, 0 to 255), booleans "
+            f"or floats. {REMEDY}"
         )
     return kind == "uint8"

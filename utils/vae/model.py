@@ -10,13 +10,7 @@ from keras import ops
 from ..arguments import integer, real
 from .backend import device_loop, is_symbolic, num_devices, variable_scope
 from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
-from .likelihoods import (
-    Bernoulli,
-    Likelihood,
-    check_images,
-    check_positive_integer,
-    check_scalar,
-)
+from .likelihoods import Bernoulli, Likelihood, check_images, check_positive_integer
 from .networks import HEAD_NAMES
 from .priors import HierarchicalPrior, gaussian_log_prob
 from .random import generator, normal
@@ -47,9 +41,9 @@ class VAE(SavedSeed, keras.Model):
         bound of eq. (4.24): then ``loss`` lies below ``reconstruction + kl`` by
         what the draws tighten it.
     kl_weight : float
-        Weight of the KL term in training; the callback `KLWarmUp` changes it.
-        Evaluation always reports the bound, at weight 1.
-    seed : int, optional
+        Weight of the KL term in training; a `KLWarmUp` climbs to it. Evaluation
+        always reports the bound, at weight 1.
+    seed : int, SeedSequence or generator of numpy.random, optional
         Seed of the shuffle, the binarization and the latent noise; fresh entropy
         if left out.
 
@@ -59,7 +53,8 @@ class VAE(SavedSeed, keras.Model):
         If a network's shapes are not known, the encoder does not end in two equal
         outputs, or the decoder or the prior does not take what the encoder gives; if
         `likelihood` or `prior` is none; if `num_samples` is not a positive integer,
-        or `kl_weight` is negative.
+        `kl_weight` is no number or negative, or `seed` is none. By `compile`: if it is
+        given a loss or metrics, as the loss of a VAE is its bound.
 
     Warns
     -----
@@ -93,16 +88,14 @@ class VAE(SavedSeed, keras.Model):
         super().__init__(**kwargs)
         likelihood = Bernoulli() if likelihood is None else likelihood
         _check_parts(encoder, decoder, likelihood, prior)
-        self.num_samples = check_positive_integer("num_samples", num_samples)
-        if not 0 <= check_scalar("kl_weight", kl_weight) < math.inf:
-            raise ValueError(
-                f"kl_weight is {kl_weight!r}, but must be finite and not negative."
-            )
+        self.num_samples = integer("num_samples", num_samples)
+        kl_weight = real("kl_weight", kl_weight, least=0)
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = likelihood
         self.prior = prior
         self.kl_weight = keras.Variable(kl_weight, trainable=False, name="kl_weight")
+        self.kl_share = keras.Variable(1.0, trainable=False, name="kl_share")
         self.seed_generator = generator(seed)
         self.seed = self.seed_generator.get_config()["seed"]
         self.sampling = Sampling(None if seed is None else self.seed + 1)
@@ -242,11 +235,37 @@ class VAE(SavedSeed, keras.Model):
                 **kwargs,
             )
         finally:
+            self.kl_share.assign(1.0)  # even if training was interrupted
             self.steps_per_execution = usual
             if self._in_blocks:
                 self._in_blocks = False
                 self._loop.unload()
                 self.train_function = None
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        **kwargs,
+    ):
+        own = {"loss": loss, "loss_weights": loss_weights}
+        own |= {"metrics": metrics, "weighted_metrics": weighted_metrics}
+        for name, value in own.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} is {value!r}, but must be left out: a VAE's loss is its "
+                    "negative bound, reported as loss, reconstruction and kl."
+                )
+        super().compile(optimizer, **_checked_counts(kwargs))
+
+    def compile_from_config(self, config):
+        # Keras would leave it out, as `compile` is not its own.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        with variable_scope(self):
+            self.optimizer.build(self.trainable_variables)
 
     def evaluate(
         self,
@@ -284,6 +303,18 @@ class VAE(SavedSeed, keras.Model):
         if not kwargs.get("_use_cached_eval_dataset"):
             x = self.check_data(x)
         return super().evaluate(x, verbose=verbose, **_checked_counts(counts), **kwargs)
+
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
+    ):
+        _check_no_labels(y=y, sample_weight=sample_weight, class_weight=class_weight)
+        x = self.check_images(x, "x")
+        return super().train_on_batch(x, return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        _check_no_labels(y=y, sample_weight=sample_weight)
+        x = self.check_images(x, "x")
+        return super().test_on_batch(x, return_dict=return_dict)
 
     def check_data(self, x, name="x"):
         """Return data as Keras should be given them, or say why the model cannot.
@@ -358,14 +389,16 @@ class VAE(SavedSeed, keras.Model):
         kl = gaussian_kl(mean, log_var) if self.prior is None else -log_ratio
         self.reconstruction_tracker.update_state(-log_prob)
         self.kl_tracker.update_state(kl)
-        weight = self.kl_weight if training else 1.0
+        weight = self.kl_weight * self.kl_share if training else 1.0
         if self.num_samples == 1:
             loss = weight * kl - log_prob
         else:
             log_w = log_prob + weight * log_ratio
             loss = math.log(self.num_samples) - ops.logsumexp(log_w, axis=0)
+        # A device may have no image left, and then the mean of nothing is zero.
+        mean = ops.sum(loss) / ops.maximum(ops.cast(ops.size(loss), loss.dtype), 1.0)
         # With several devices, Keras adds up their losses.
-        return (ops.mean(loss) + sum(self.losses)) / num_devices()
+        return (mean + sum(self.losses)) / num_devices()
 
     def log_density_ratio(self, z, mean, log_var, noise=None, training=False):
         """Log p(z) - log q(z|x), the part of eq. (4.25) without the likelihood.
@@ -514,7 +547,7 @@ class VAE(SavedSeed, keras.Model):
             "likelihood": serialize(self.likelihood),
             "prior": serialize(self.prior),
             "num_samples": self.num_samples,
-            "kl_weight": float(self.kl_weight),
+            "kl_weight": float(ops.convert_to_numpy(self.kl_weight)),
             "seed": self.seed,
         }
 
@@ -530,19 +563,23 @@ COUNTS = {
     "initial_epoch": 0,
     "steps": 1,
     "steps_per_epoch": 1,
+    "steps_per_execution": 1,
     "validation_batch_size": 1,
+    "validation_freq": 1,
     "validation_steps": 1,
 }
 
 
 def _checked_counts(settings):
-    """Return the settings of training, of which some are whole numbers or None."""
-    return {
-        name: integer(name, value, least=COUNTS[name])
-        if name in COUNTS and value is not None
-        else value
-        for name, value in settings.items()
-    }
+    """Return the settings of training, some of which are whole numbers or None."""
+    checked = dict(settings)
+    for name in COUNTS.keys() & settings.keys():
+        value = settings[name]
+        # Keras takes a list of the epochs to validate in as well.
+        listed = name == "validation_freq" and isinstance(value, list)
+        if value is not None and not listed:
+            checked[name] = integer(name, value, least=COUNTS[name])
+    return checked
 
 
 def _check_no_labels(**given):
@@ -569,18 +606,23 @@ def _alone(data, name):
 
 def _check_parts(encoder, decoder, likelihood, prior):
     _, outputs = _shapes("encoder", encoder)
-    if not (isinstance(encoder.output, (tuple, list)) and len(outputs) == 2) or (
-        outputs[0] != outputs[1]
-    ):
+    pair = isinstance(outputs, (tuple, list)) and len(outputs) == 2
+    if not pair or outputs[0] != outputs[1] or not _is_batch(outputs[0], axes=1):
         raise ValueError(
-            "encoder must end in a list of two outputs of one shape, the mean and the "
-            f"log-variance of z, but its output is {encoder.output}."
+            "encoder must end in a list of two outputs, the mean and the log-variance "
+            "of z, both of shape (batch, latent_dim), but the shape of its output is "
+            f"{outputs}."
         )
-    latent, _ = _shapes("decoder", decoder)
+    latent, drawn = _shapes("decoder", decoder)
     if latent != outputs[0]:
         raise ValueError(
             f"decoder takes latent vectors of shape {latent}, but "
             f"the encoder gives {outputs[0]}: use one latent_dim for both."
+        )
+    if not _is_batch(drawn):
+        raise ValueError(
+            "decoder must end in one output, of known shape, but the shape of its "
+            f"output is {drawn}."
         )
     if not isinstance(likelihood, Likelihood):
         raise ValueError(
@@ -608,9 +650,18 @@ def _check_parts(encoder, decoder, likelihood, prior):
 
 def _shapes(name, network):
     try:
-        return network.input_shape, network.output_shape
+        taken, given = network.input_shape, network.output_shape
     except AttributeError:
+        taken = given = None
+    if not _is_batch(taken):
         raise ValueError(
-            f"{name} is {network!r}, but must be a keras.Model with known shapes: "
-            "functional, or a Sequential that begins with keras.Input."
-        ) from None
+            f"{name} is {network!r}, but must be a keras.Model with one input of known "
+            "shape: functional, or a Sequential that begins with keras.Input."
+        )
+    return taken, given
+
+
+def _is_batch(shape, axes=None):
+    """Tell the shape of a tensor, known but for its first axis, from anything else."""
+    known = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape[1:])
+    return known and len(shape) > 1 and axes in (None, len(shape) - 1)
