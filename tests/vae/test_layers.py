@@ -70,12 +70,11 @@ def test_kl_of_the_prior_is_zero_and_a_batch_keeps_its_images_apart():
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 1j, "a", None])
 def test_kl_of_what_are_no_numbers_is_refused_by_name(wrong):
-    for given, name in (
-        (([[wrong]], [[0.0]]), "mean"),
-        (([[0.0]], [[wrong]]), "log_var"),
-    ):
-        with pytest.raises(ValueError, match=f"^{name} "):
-            vae.gaussian_kl(*given)
+    right, wrong = [[0.0]], [[wrong]]
+    with pytest.raises(ValueError, match=r"^mean "):
+        vae.gaussian_kl(wrong, right)
+    with pytest.raises(ValueError, match=r"^log_var "):
+        vae.gaussian_kl(right, wrong)
     masked = np.ma.masked_equal([[0.0]], 0)
     with pytest.raises(ValueError, match=r"^log_var is a masked array"):
         vae.gaussian_kl([[0.0]], masked)

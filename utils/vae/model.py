@@ -11,7 +11,7 @@ from ..arguments import integer, real
 from .backend import device_loop, is_symbolic, num_devices, variable_scope
 from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
 from .likelihoods import Bernoulli, Likelihood, check_images, check_positive_integer
-from .networks import HEAD_NAMES
+from .networks import HEAD_NAMES, checked_shapes, is_batch
 from .priors import HierarchicalPrior, gaussian_log_prob
 from .random import generator, normal
 from .training import ShuffledImages, first_batch, hears_minibatches, is_stream
@@ -605,21 +605,21 @@ def _alone(data, name):
 
 
 def _check_parts(encoder, decoder, likelihood, prior):
-    _, outputs = _shapes("encoder", encoder)
+    _, outputs = checked_shapes("encoder", encoder)
     pair = isinstance(outputs, (tuple, list)) and len(outputs) == 2
-    if not pair or outputs[0] != outputs[1] or not _is_batch(outputs[0], axes=1):
+    if not pair or outputs[0] != outputs[1] or not is_batch(outputs[0], axes=1):
         raise ValueError(
             "encoder must end in a list of two outputs, the mean and the log-variance "
             "of z, both of shape (batch, latent_dim), but the shape of its output is "
             f"{outputs}."
         )
-    latent, drawn = _shapes("decoder", decoder)
+    latent, drawn = checked_shapes("decoder", decoder)
     if latent != outputs[0]:
         raise ValueError(
             f"decoder takes latent vectors of shape {latent}, but "
             f"the encoder gives {outputs[0]}: use one latent_dim for both."
         )
-    if not _is_batch(drawn):
+    if not is_batch(drawn):
         raise ValueError(
             "decoder must end in one output, of known shape, but the shape of its "
             f"output is {drawn}."
@@ -646,22 +646,3 @@ def _check_parts(encoder, decoder, likelihood, prior):
             f"prior is one of vectors of shape {prior.encoder.input_shape}, but the "
             f"encoder gives {outputs[0]}: use one latent_dim for both."
         )
-
-
-def _shapes(name, network):
-    try:
-        taken, given = network.input_shape, network.output_shape
-    except AttributeError:
-        taken = given = None
-    if not _is_batch(taken):
-        raise ValueError(
-            f"{name} is {network!r}, but must be a keras.Model with one input of known "
-            "shape: functional, or a Sequential that begins with keras.Input."
-        )
-    return taken, given
-
-
-def _is_batch(shape, axes=None):
-    """Tell the shape of a tensor, known but for its first axis, from anything else."""
-    known = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape[1:])
-    return known and len(shape) > 1 and axes in (None, len(shape) - 1)

@@ -299,3 +299,40 @@ def _logit(probability, smallest=1e-3):
     # Pixels that are always black would need a bias of minus infinity.
     probability = np.clip(probability, smallest, 1 - smallest)
     return np.log(probability) - np.log1p(-probability)
+
+
+def checked_shapes(name, network):
+    """Return the shapes of a network's input and outputs.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for the error.
+    network : keras.Model
+
+    Returns
+    -------
+    taken : tuple
+        Shape of the one input, with None for the batch.
+    given : tuple, or list, tuple or dict of such
+        As the network, when called, returns its outputs.
+
+    Raises
+    ------
+    ValueError
+        If it is no network of one input, or its shape is not known.
+    """
+    taken = getattr(network, "input_shape", None)  # unknown of what was never built
+    if not is_batch(taken):
+        raise ValueError(
+            f"{name} is {network!r}, but must be a keras.Model with one input of known "
+            "shape: functional, or a Sequential that begins with keras.Input."
+        )
+    outputs = network.compute_output_spec(keras.KerasTensor(taken))
+    return taken, keras.tree.map_structure(lambda output: output.shape, outputs)
+
+
+def is_batch(shape, axes=None):
+    """Tell the shape of a tensor, known but for its first axis, from anything else."""
+    known = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape[1:])
+    return known and len(shape) > 1 and axes in (None, len(shape) - 1)

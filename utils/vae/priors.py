@@ -7,6 +7,7 @@ from keras import ops
 
 from ..arguments import integer
 from .layers import log_density_ratio, reparameterize
+from .networks import checked_shapes
 from .random import generator, normal
 
 
@@ -39,15 +40,10 @@ class HierarchicalPrior(keras.layers.Layer):
     def __init__(self, encoder, decoder, **kwargs):
         # In full precision, like all that log-weights are made of.
         super().__init__(**{"dtype": keras.config.floatx(), **kwargs})
-        shapes = {}
-        for name, network in (("encoder", encoder), ("decoder", decoder)):
-            try:
-                shapes[name] = network.input_shape, network.output_shape
-            except AttributeError:
-                raise ValueError(
-                    f"{name} is {network!r}, but must be a keras.Model of known "
-                    "shapes, such as a dense_encoder."
-                ) from None
+        shapes = {
+            "encoder": checked_shapes("encoder", encoder),
+            "decoder": checked_shapes("decoder", decoder),
+        }
         for name, other in (("encoder", "decoder"), ("decoder", "encoder")):
             taken, given = shapes[other][0], shapes[name][1]
             if given not in ([taken, taken], (taken, taken)):
