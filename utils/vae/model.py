@@ -7,10 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..arguments import integer, real
+from ..arguments import choice, integer, plain_array, real
 from .backend import device_loop, is_symbolic, num_devices, variable_scope
 from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
-from .likelihoods import Bernoulli, Likelihood, check_images, check_positive_integer
+from .likelihoods import Bernoulli, Likelihood, check_images
 from .networks import HEAD_NAMES, checked_shapes, is_batch
 from .priors import HierarchicalPrior, gaussian_log_prob
 from .random import generator, normal
@@ -367,6 +367,11 @@ class VAE(SavedSeed, keras.Model):
             are not what the likelihood models.
         """
         shape, any_vector = self.encoder.input_shape[1:], self.likelihood.any_vector
+        if is_stream(images):
+            raise ValueError(
+                f"{name} is a {type(images).__name__}, but must be an array: of a data "
+                "set, join the batches by np.concatenate first."
+            )
         return check_images(images, shape, any_vector=any_vector, name=name)
 
     def make_train_function(self, force=False):
@@ -426,14 +431,65 @@ class VAE(SavedSeed, keras.Model):
         log_prior = self.prior.log_prob(z, noise, training)
         return log_prior - gaussian_log_prob(z, mean, log_var)
 
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Call the model on images, as ``keras.Model.predict`` does.
+
+        Parameters
+        ----------
+        x : array-like, shape (N, *image_shape), or a stream of batches of such
+            As for `fit`.
+        batch_size, verbose, steps, callbacks
+            As for ``keras.Model.predict``: 32 images at a time, if left out.
+
+        Returns
+        -------
+        dict of ndarray
+            ``x`` (the observation, binarized anew), shape (N, *image_shape);
+            ``mean`` and ``log_var``, shape (N, latent_dim); ``z``, shape (N,
+            latent_dim), and ``decoded`` (the parameters of the likelihood), shape (N,
+            ...). If `num_samples` of the model is more than one, ``z`` and ``decoded``
+            have an axis of so many draws in front.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`; if `batch_size` or `steps` is not a positive integer, or
+            `verbose` is unknown.
+        """
+        verbose = choice("verbose", verbose, ("auto", 0, 1, 2))
+        counts = _checked_counts({"batch_size": batch_size, "steps": steps})
+        x = self.check_data(x)
+        outputs = super().predict(x, verbose=verbose, callbacks=callbacks, **counts)
+        return self._swap_draws(outputs, np.swapaxes)
+
+    def predict_on_batch(self, x):
+        """Call the model on one batch of images; `predict` tells what is returned."""
+        outputs = super().predict_on_batch(self.check_images(x, "x"))
+        return self._swap_draws(outputs, np.swapaxes)
+
+    def predict_step(self, *args):
+        # Keras joins batches, and the shares of several devices, along the first axis.
+        outputs = super().predict_step(*args)
+        if isinstance(outputs, tuple):  # on JAX, with the state of the model
+            return self._swap_draws(outputs[0], ops.swapaxes), *outputs[1:]
+        return self._swap_draws(outputs, ops.swapaxes)
+
+    def _swap_draws(self, outputs, swapaxes):
+        """Exchange the axes of draws and of images, where there are both."""
+        if self.num_samples == 1:
+            return outputs
+        drawn = {name: swapaxes(outputs[name], 0, 1) for name in ("z", "decoded")}
+        return {**outputs, **drawn}
+
     def encode(self, images, batch_size=1000):
         """Approximate posterior q(z|x) of images.
 
         Parameters
         ----------
-        images : array, shape (N, *image_shape)
+        images : array-like, shape (N, *image_shape)
             As for `fit`; a Bernoulli likelihood binarizes anew.
         batch_size : int
+            Images at a time: what else memory holds does not grow with their number.
 
         Returns
         -------
@@ -442,18 +498,19 @@ class VAE(SavedSeed, keras.Model):
         Raises
         ------
         ValueError
-            As for `fit`.
+            As for `fit`; a data set is refused.
         """
-        images = self.check_images(images)
-        check_positive_integer("batch_size", batch_size)
-        parts = []
-        for i in range(0, len(images), batch_size):
-            batch = ops.convert_to_tensor(images[i : i + batch_size])
-            outputs = self.encoder(self.likelihood.observe(batch, self.seed_generator))
-            parts.append([ops.convert_to_numpy(a) for a in outputs])
-        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+        batch_size = integer("batch_size", batch_size)
+        return self._encode(self.check_images(images), batch_size)
 
-    def sample(self, num_samples, *, draw=False, seed=None):
+    def _encode(self, images, batch_size):
+        def encoded(part):
+            batch = ops.convert_to_tensor(images[part])
+            return self.encoder(self.likelihood.observe(batch, self.seed_generator))
+
+        return tuple(_in_batches(len(images), batch_size, encoded))
+
+    def sample(self, num_samples, *, draw=False, seed=None, batch_size=250):
         """Decode latent vectors drawn from the prior.
 
         Parameters
@@ -462,6 +519,10 @@ class VAE(SavedSeed, keras.Model):
         draw : bool
             Draw images from the likelihood, instead of returning its mean.
         seed : int, optional
+            The images are the same for the same seed and `batch_size`.
+        batch_size : int
+            Latent vectors to decode at a time: what memory holds beside the result
+            grows with this alone.
 
         Returns
         -------
@@ -472,26 +533,33 @@ class VAE(SavedSeed, keras.Model):
         Raises
         ------
         ValueError
-            If `num_samples` is not a positive integer.
+            If `num_samples` or `batch_size` is not a positive integer, `draw` is not
+            a bool, or `seed` is no seed.
         """
-        check_positive_integer("num_samples", num_samples)
+        num_samples = integer("num_samples", num_samples)
+        batch_size = integer("batch_size", batch_size)
+        draw = choice("draw", draw, (False, True))
         seed = generator(seed)
         if self.prior is None:
             z = keras.random.normal((num_samples, self.latent_dim), seed=seed)
         else:
-            z = self.prior.sample(num_samples, seed)
-        return self._picture(self.decoder(z), draw, seed)
+            [z] = _in_batches(
+                num_samples,
+                batch_size,
+                lambda part: self.prior.sample(part.stop - part.start, seed),
+            )
+        return self._pictures(z, batch_size, draw, seed)
 
-    def reconstruct(self, images, *, draw=False):
+    def reconstruct(self, images, *, draw=False, batch_size=250):
         """Send images through the encoder, one latent draw, and the decoder.
 
         The draw is a new one at each call, and so is the binarization.
 
         Parameters
         ----------
-        images : array, shape (N, *image_shape)
+        images : array-like, shape (N, *image_shape)
             As for `fit`.
-        draw : bool
+        draw, batch_size
             As for `sample`.
 
         Returns
@@ -502,20 +570,24 @@ class VAE(SavedSeed, keras.Model):
         Raises
         ------
         ValueError
-            As for `fit`.
+            As for `encode` and `sample`.
         """
-        z = self.sampling(self.encode(images))
-        return self._picture(self.decoder(z), draw, self.seed_generator)
+        batch_size = integer("batch_size", batch_size)
+        draw = choice("draw", draw, (False, True))
+        z = self.sampling(self._encode(self.check_images(images), batch_size))
+        return self._pictures(z, batch_size, draw, self.seed_generator)
 
-    def interpolate(self, first, second, num_steps=10):
+    def interpolate(self, first, second, num_steps=10, *, batch_size=250):
         """Decode the straight line between the encodings of two images.
 
         Parameters
         ----------
-        first, second : array, shape `image_shape`
+        first, second : array-like, shape `image_shape`
             As for `fit`; their mean encodings are the two ends.
         num_steps : int
             Images along the line, both ends included.
+        batch_size : int
+            As for `sample`.
 
         Returns
         -------
@@ -525,18 +597,33 @@ class VAE(SavedSeed, keras.Model):
         Raises
         ------
         ValueError
-            As for `fit`, or if `num_steps` is not a positive integer.
+            As for `fit`, or if `num_steps` or `batch_size` is not a positive integer.
         """
-        check_positive_integer("num_steps", num_steps)
-        pair = {"first": first, "second": second}
-        ends = [self.check_images([image], name) for name, image in pair.items()]
-        start, end = self.encode(np.concatenate(ends))[0]
-        return self._picture(self.decoder(np.linspace(start, end, num_steps)))
+        num_steps = integer("num_steps", num_steps)
+        batch_size = integer("batch_size", batch_size)
+        images = [self._one_image("first", first), self._one_image("second", second)]
+        start, end = (self._encode(image, batch_size)[0][0] for image in images)
+        return self._pictures(np.linspace(start, end, num_steps), batch_size)
 
-    def _picture(self, decoded, draw=False, seed=None):
-        if draw:
-            return ops.convert_to_numpy(self.likelihood.sample(decoded, seed))
-        return ops.convert_to_numpy(self.likelihood.mean(decoded))
+    def _one_image(self, name, image):
+        image, shape = plain_array(name, image), self.encoder.input_shape[1:]
+        if image.shape != shape:
+            raise ValueError(
+                f"{name} has shape {image.shape}, but must be one image, of shape "
+                f"{shape}."
+            )
+        return self.check_images(image[None], name)
+
+    def _pictures(self, z, batch_size, draw=False, seed=None):
+        z = ops.convert_to_numpy(z)
+
+        def picture(part):
+            decoded = self.decoder(z[part])
+            if draw:
+                return self.likelihood.sample(decoded, seed)
+            return self.likelihood.mean(decoded)
+
+        return _in_batches(len(z), batch_size, picture)[0]
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -646,3 +733,28 @@ def _check_parts(encoder, decoder, likelihood, prior):
             f"prior is one of vectors of shape {prior.encoder.input_shape}, but the "
             f"encoder gives {outputs[0]}: use one latent_dim for both."
         )
+
+
+def _in_batches(count, batch_size, compute):
+    """Gather what is computed a batch at a time.
+
+    Parameters
+    ----------
+    count, batch_size : int
+        Rows in all, and at a time.
+    compute : callable
+        From a slice of the rows to a tensor of as many, or to several.
+
+    Returns
+    -------
+    list of ndarray, of `count` rows each
+    """
+    whole = []
+    for start in range(0, count, batch_size):
+        part = slice(start, min(start + batch_size, count))
+        for i, tensor in enumerate(keras.tree.flatten(compute(part))):
+            array = ops.convert_to_numpy(tensor)
+            if not start:
+                whole.append(np.empty((count, *array.shape[1:]), array.dtype))
+            whole[i][part] = array
+    return whole
