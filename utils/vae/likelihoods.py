@@ -332,9 +332,6 @@ def _checked_log_prob(log_prob):
     return checked if checked.ndim else float(checked)
 
 
-check_positive_integer = integer
-
-
 def check_sizes(name, value, at_least=0):
     """Return a tuple of positive integers, or raise a ValueError that names it.
 
