@@ -95,6 +95,17 @@ def test_arrays_that_are_not_what_they_seem_are_refused_by_name(value, message):
         arguments.real_array("targets", value, (2,))
 
 
+@pytest.mark.parametrize("value", [1, True, np.True_, np.int8(1), np.array(True)])
+def test_a_switch_is_on(value):
+    assert arguments.choice("draw", value, (False, True)) is True
+
+
+@pytest.mark.parametrize("value", ["yes", None, 2, np.nan, np.ones(2), np.ma.masked])
+def test_what_is_no_choice_is_refused_by_name(value):
+    with pytest.raises(ValueError, match=r"^verbose is .* 'auto', 0 or 1\.$"):
+        arguments.choice("verbose", value, ("auto", 0, 1))
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_seeds_of_any_kind_give_the_same_numbers_twice(seed):
     for make in (arguments.rng, arguments.random_state):

@@ -173,6 +173,39 @@ def plain_array(name, value):
         raise ValueError(f"{name} is no array: {error}") from error
 
 
+def choice(name, value, choices):
+    """Return one of several settings, as it stands in `choices`.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for the error.
+    value : object
+        Equal to one of them: True and 1 are the same.
+    choices : sequence
+        For a switch, ``(False, True)``.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+
+    Examples
+    --------
+    >>> choice("draw", 1, (False, True))
+    True
+    """
+    value = _unboxed(value)
+    for known in choices:
+        equal = value == known  # of an array an array, which is no answer
+        if isinstance(equal, (bool, np.bool_)) and equal:
+            return known
+    *first, last = map(repr, choices)
+    raise ValueError(
+        f"{name} is {_shown(value)}, but must be {', '.join(first)} or {last}."
+    )
+
+
 def rng(name, seed):
     """Return NumPy's generator for a seed.
 

@@ -12,6 +12,7 @@ import pytest
 # hence a process of its own.
 SCRIPT = """
 import json
+import sys
 
 from utils import vae
 from utils.vae import random
@@ -25,7 +26,8 @@ half = tf.config.LogicalDeviceConfiguration()
 tf.config.set_logical_device_configuration(cpu, [half, half])
 rng = np.random.default_rng(0)
 kinds = rng.integers(0, 2, (8, 8, 8)) * 200 + 25
-train, held_out = (kinds[rng.integers(0, 8, n)].astype("uint8") for n in (2000, 1000))
+# In the last minibatch is one image, and for the second device none.
+train, held_out = (kinds[rng.integers(0, 8, n)].astype("uint8") for n in (1901, 1001))
 reports = []
 for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy()):
     keras.utils.set_random_seed(0)
@@ -34,8 +36,10 @@ for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy())
             vae.dense_encoder((8, 8), 4, (32,)), vae.dense_decoder(4, (8, 8), (32,))
         )
         model.compile(keras.optimizers.Adam(5e-3))
+    stop = keras.callbacks.EarlyStopping(patience=10)
     validation = {"validation_data": (held_out,), "validation_batch_size": 100}
-    history = model.fit(train, None, 100, epochs=10, verbose=0, **validation).history
+    training = {"epochs": 10, "callbacks": [stop], "verbose": 0, **validation}
+    history = model.fit(train, None, 100, **training).history
     score = vae.log_likelihood(model, held_out, 100, verbose=0)
 
     @tf.function
@@ -47,30 +51,42 @@ for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy())
         "devices": len(draws),
         "streams": len({draw.numpy().tobytes() for draw in draws}),
         "steps": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
+        "best": stop.best,
+        "least": min(history["val_loss"]),
         "mean": score.mean,
         "standard_error": score.standard_error,
         **{name: values[-1] for name, values in history.items()},
     })
-print(json.dumps(reports))
+keep = keras.callbacks.ModelCheckpoint(sys.argv[1])
+model.fit(train, None, 100, callbacks=[keep, vae.KLWarmUp(3)], verbose=0)
+loaded = keras.saving.load_model(sys.argv[1])
+means = [a.encode((held_out > 99).astype("float32"))[0] for a in (model, loaded)]
+saved = {"moved": float(abs(means[0] - means[1]).max())}
+saved["kl_weights"] = [float(v.numpy()) for v in (loaded.kl_weight, model.kl_share)]
+print(json.dumps([*reports, saved]))
 """
 
 
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="TensorFlow's distribution"
 )
-def test_two_devices_reach_what_one_reaches():
+def test_two_devices_reach_what_one_reaches(tmp_path):
     run = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "best.keras")],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-3000:]
-    one, two = json.loads(run.stdout.splitlines()[-1])
+    one, two, saved = json.loads(run.stdout.splitlines()[-1])
     assert (one["devices"], two["devices"]) == (1, 2)
     assert two["streams"] == 2, "each device draws its own noise"
     assert one["steps"] == two["steps"] == 200
+    for report in (one, two):
+        assert report["best"] == report["least"], "no loss is NaN"
+    assert saved["moved"] < 1e-4
+    assert saved["kl_weights"] == [1, 1], "the warm-up is not saved, and is over"
     error = (one["standard_error"] ** 2 + two["standard_error"] ** 2) ** 0.5
     assert abs(one["mean"] - two["mean"]) < 3 * error
     assert two["mean"] > -28, "a coin for every pixel scores -44.4"

@@ -424,18 +424,31 @@ def test_what_is_dequantized_is_a_density_of_bytes(name, pictures):
         1,
         (1.0,),
         "ab",
+        (0.1, 1 + 1j),
+        (0.5, 0.5 + 1e-9),  # of one logarithm, in single precision
+        (np.ma.masked_less([0.1, 0.2], 0.2), 1.0),
     ],
 )
 def test_wrong_bounds_are_refused(bounds):
     for kind in (vae.LearnedGaussian, vae.PredictedGaussian, vae.DiscretizedLogistic):
         with pytest.raises(ValueError, match="bounds is"):
             kind(bounds=bounds)
+    with pytest.raises(ValueError, match="bounds is"):
+        vae.bounded_log_scale(0.5, bounds)
 
 
 def test_a_wrong_initial_scale_is_refused():
     for initial in (-1.0, np.nan, [1.0, np.inf]):
-        with pytest.raises(ValueError, match="initial must hold"):
+        with pytest.raises(ValueError, match=r"^initial holds"):
             vae.LearnedGaussian((2,), initial=initial)
+    for initial in (1j, "a"):
+        with pytest.raises(ValueError, match=r"^initial must be real"):
+            vae.LearnedGaussian((2,), initial=initial)
+    with pytest.raises(ValueError, match=r"^bounds has .*\(3,\).* not suit \(2,\)"):
+        vae.LearnedGaussian((2,), bounds=(np.ones(3), 2.0))
+    for kind in (vae.LearnedGaussian, vae.PredictedGaussian, vae.Gaussian):
+        with pytest.raises(ValueError, match=r"^dequantize is 'yes'"):
+            kind(dequantize="yes")
     with pytest.raises(ValueError, match=r"initial has shape \(2,\)"):
         vae.LearnedGaussian((3,), initial=[0.1, 0.2])
 
@@ -456,6 +469,8 @@ def test_a_wrong_shape_of_scales_is_refused():
         (1.001 * np.eye(4), "must be orthonormal"),
         (np.eye(4) + np.eye(4, k=1), "must be orthonormal"),
         (np.full((4, 4), np.nan), "must be orthonormal"),
+        (np.eye(4) * (1 + 0j), "^basis must be real"),
+        (None, "^basis must be real"),
     ],
 )
 def test_a_basis_that_is_not_orthonormal_is_refused(basis, message):

@@ -66,3 +66,17 @@ def test_kl_of_the_prior_is_zero_and_a_batch_keeps_its_images_apart():
     mean = np.array([[0.0, 0.0], [1.0, 2.0]])
     kl = ops.convert_to_numpy(vae.gaussian_kl(mean, np.zeros((2, 2))))
     np.testing.assert_allclose(kl, [0.0, 2.5])
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1j, "a", None])
+def test_kl_of_what_are_no_numbers_is_refused_by_name(wrong):
+    right, wrong = [[0.0]], [[wrong]]
+    with pytest.raises(ValueError, match=r"^mean "):
+        vae.gaussian_kl(wrong, right)
+    with pytest.raises(ValueError, match=r"^log_var "):
+        vae.gaussian_kl(right, wrong)
+    masked = np.ma.masked_equal([[0.0]], 0)
+    with pytest.raises(ValueError, match=r"^log_var is a masked array"):
+        vae.gaussian_kl([[0.0]], masked)
+    with pytest.raises(ValueError, match=r"^raw is a masked array"):
+        vae.bounded_log_scale(masked)

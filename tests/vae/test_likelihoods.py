@@ -94,9 +94,9 @@ def test_mean_and_samples_agree():
         (np.full((2, 4, 4), 128.0), r"\[0, 1\]"),
         (np.full((2, 4, 4), np.nan), r"\[0, 1\]"),
         (np.full((2, 4, 4), -1), "bytes"),
-        (np.eye(4, dtype="int64")[None], "are int64, but must be bytes"),
-        (np.eye(4, dtype="int8")[None], "are int8"),
-        (np.eye(4, dtype="complex64")[None], "are complex64"),
+        (np.eye(4, dtype="int64")[None], "is of type int64, but must be bytes"),
+        (np.eye(4, dtype="int8")[None], "is of type int8"),
+        (np.eye(4, dtype="complex64")[None], "is of type complex64"),
         (np.full((2, 4, 4), "a"), "booleans or floats"),
     ],
 )
@@ -187,6 +187,17 @@ def test_a_likelihood_knows_which_kind_it_scores():
             vae.bits_per_dim(3.0, 4, of=neither)
     with pytest.raises(ValueError, match="num_dims is 0"):
         vae.bits_per_dim(3.0, 0, of="bytes")
+    for log_prob in (np.nan, [1.0, np.nan], 1j, "a", np.ma.masked_less([1.0, 2], 2)):
+        with pytest.raises(ValueError, match=r"^log_prob "):
+            vae.bits_per_dim(log_prob, 3, of="bytes")
+
+
+def test_integers_that_are_no_bytes_are_refused_by_their_type():
+    for likelihood in (vae.Gaussian(), vae.Gaussian(dequantize=True), vae.Bernoulli()):
+        for kind in ("uint16", "int32", "complex64"):
+            images = ops.convert_to_tensor(np.ones((2, 4, 4)).astype(kind))
+            with pytest.raises(ValueError, match=f"^images is of type {kind}"):
+                likelihood.observe(images, 0)
 
 
 def test_vectors_may_be_any_finite_floats_where_the_likelihood_says_so():

@@ -134,24 +134,109 @@ def test_samples_and_reconstructions(model, images):
     assert 0 < rebuilt.min() < rebuilt.max() < 1
 
 
-def test_labels_and_weights_are_refused(model, images):
-    with pytest.raises(ValueError, match="without labels"):
-        model.fit(images, np.zeros(64), verbose=0)
+def small_prior():
+    networks = vae.dense_encoder((2,), 1, (4,)), vae.dense_encoder((1,), 2, (4,))
+    return vae.HierarchicalPrior(*networks)
 
 
-def test_images_that_are_no_probabilities_are_refused(model, images):
-    with pytest.raises(ValueError, match=r"floats in \[0, 1\]"):
-        model.fit(images.astype("float32"), verbose=0)
-    with pytest.raises(ValueError, match=r"\(N, 4, 4\)"):
-        model.fit(images[..., None], verbose=0)
-    nothing = images[:2] * np.float32(np.nan)
-    for wrong in (images.astype("float32"), images.astype("int64"), nothing):
-        with pytest.raises(ValueError, match=r"^images .* bytes"):
-            model.evaluate(wrong, verbose=0)
-        for given in (wrong, (wrong,), [wrong, None]):
-            with pytest.raises(ValueError, match=r"^validation_data .* bytes"):
-                model.fit(images, validation_data=given, verbose=0)
-    assert model.optimizer.iterations == 0, "refused before anything is trained"
+IN_BATCHES = {
+    "encode": lambda model, images, size: model.encode(images, size),
+    "sample": lambda model, images, size: model.sample(
+        len(images), seed=0, batch_size=size
+    ),
+    "reconstruct": lambda model, images, size: model.reconstruct(
+        images, batch_size=size
+    ),
+    "interpolate": lambda model, images, size: model.interpolate(
+        images[0], images[1], len(images), batch_size=size
+    ),
+    "predict": lambda model, images, size: model.predict(images, size, verbose=0),
+}
+
+
+@pytest.mark.parametrize("method", IN_BATCHES)
+def test_no_network_is_given_more_than_a_batch(make_model, images, monkeypatch, method):
+    """What memory holds beside the result grows with the batch, not the request."""
+    model, rows = make_model(prior=small_prior()), []
+    model.compile(run_eagerly=True)
+
+    def seen(call):
+        def counted(x, *args, **kwargs):
+            rows.append(x.shape[0])
+            return call(x, *args, **kwargs)
+
+        return counted
+
+    for network in (model.encoder, model.decoder, model.prior.decoder):
+        monkeypatch.setattr(network, "call", seen(network.call))
+    results = IN_BATCHES[method](model, images[:10], 4)
+    assert max(rows) == 4
+    assert {len(a) for a in keras.tree.flatten(results)} == {10}
+
+
+@pytest.mark.parametrize("method", IN_BATCHES)
+def test_batches_do_not_show_in_a_picture(make_model, images, method):
+    models = [make_model(likelihood=vae.Gaussian(0.1)) for _ in range(2)]
+    models[1].set_weights(models[0].get_weights())
+    first, second = (
+        keras.tree.flatten(IN_BATCHES[method](model, images[:10], size))
+        for model, size in zip(models, (250, 3), strict=True)
+    )
+    if method == "predict":  # a new draw of z for each batch
+        first, second = ([a[:3] for a in arrays] for arrays in (first, second))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_draws_of_a_seed_are_the_same_twice_and_new_in_each_batch(make_model):
+    model = make_model(likelihood=vae.Gaussian(0.1))
+    draws, again, means = (
+        model.sample(9, draw=draw, seed=0, batch_size=3) for draw in (True, True, False)
+    )
+    np.testing.assert_array_equal(draws, again)
+    noise = draws - means
+    assert noise.std() == pytest.approx(0.1, rel=0.2)
+    assert np.ptp(noise, axis=0).min() > 0.01
+
+
+def test_bytes_and_floats_are_the_ends_of_one_line(make_model, images):
+    model = make_model(likelihood=vae.Gaussian(0.1))
+    first, second = (
+        model.interpolate(images[0], end, 3)
+        for end in (images[1], images[1] / np.float32(255))
+    )
+    np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_samples", [1, 3])
+def test_predict_gives_draws_an_axis_of_their_own(make_model, images, num_samples):
+    model = make_model(num_samples=num_samples)
+    for name in ("kernel", "bias"):  # so sharp that an image is known by its z
+        weights = getattr(model.encoder.get_layer("log_var"), name)
+        weights.assign(np.full(weights.shape, -14.0 if name == "bias" else 0.0))
+    out = model.predict(images[:10], batch_size=4, verbose=0)
+    draws = (num_samples,) * (num_samples > 1)
+    assert {name: array.shape for name, array in out.items()} == {
+        "x": (10, 4, 4),
+        "mean": (10, 2),
+        "log_var": (10, 2),
+        "z": (*draws, 10, 2),
+        "decoded": (*draws, 10, 4, 4),
+    }
+    means = np.broadcast_to(out["mean"], out["z"].shape)
+    assert np.ptp(out["mean"], axis=0).min() > 0.1
+    np.testing.assert_allclose(out["z"], means, atol=0.01)
+    assert len(np.unique(out["z"])) == out["z"].size, "every draw is another"
+    decoded = ops.convert_to_numpy(model.decoder(out["z"].reshape(-1, 2)))
+    np.testing.assert_allclose(
+        out["decoded"], decoded.reshape(out["decoded"].shape), rtol=1e-4, atol=1e-5
+    )
+    for out in (
+        model.predict_on_batch(images[:10]),
+        model.predict(((images[i : i + 5],) for i in (0, 5)), verbose=0),
+    ):
+        assert out["z"].shape == (*draws, 10, 2)
+        assert out["decoded"].shape == (*draws, 10, 4, 4)
 
 
 def test_flat_images_are_checked_like_others(images):
@@ -170,15 +255,15 @@ def test_flat_images_are_checked_like_others(images):
 
 def test_validation_is_looked_at_once(model, images, monkeypatch):
     """Not at every epoch: floats are looked through from end to end."""
-    names, check = [], model.check_images
+    names, check = [], model.check_data
 
-    def checked(images, name="images"):
+    def checked(x, name="x"):
         names.append(name)
-        return check(images, name)
+        return check(x, name)
 
-    object.__setattr__(model, "check_images", checked)
+    object.__setattr__(model, "check_data", checked)
     model.fit(images, epochs=3, validation_data=(images,), verbose=0)
-    assert sorted(names) == ["images", "validation_data"]
+    assert sorted(names) == ["validation_data", "x"]
 
 
 def test_the_decoder_must_draw_what_the_encoder_sees(images):
@@ -222,16 +307,82 @@ def test_wrong_settings_of_training_are_refused(model, images, settings, message
         model.fit(images, verbose=0, **settings)
 
 
-def test_wrong_counts_are_refused(model, images):
-    for count in (0, -1, 2.5, True):
-        with pytest.raises(ValueError, match="num_samples is"):
-            model.sample(count)
-        with pytest.raises(ValueError, match="num_steps is"):
-            model.interpolate(images[0], images[1], count)
-        with pytest.raises(ValueError, match="batch_size is"):
-            model.encode(images, batch_size=count)
-    with pytest.raises(ValueError, match=r"^second has shape"):
-        model.interpolate(images[0], images[1, :3])
+@pytest.mark.one_backend
+@pytest.mark.parametrize("count", [0, 2.5, True, "3", np.nan])
+def test_wrong_counts_are_refused(model, images, count):
+    with pytest.raises(ValueError, match=r"^num_samples is"):
+        model.sample(count)
+    with pytest.raises(ValueError, match=r"^num_steps is"):
+        model.interpolate(images[0], images[1], count)
+    with pytest.raises(ValueError, match=r"^steps is"):
+        model.predict(images, steps=count)
+    for use in IN_BATCHES.values():
+        with pytest.raises(ValueError, match=r"^batch_size is"):
+            use(model, images, count)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda m, x: m.sample(2, draw="no"), "^draw is 'no'"),
+        (lambda m, x: m.reconstruct(x, draw=None), "^draw is None"),
+        (lambda m, x: m.sample(2, seed="a"), "seed"),
+        (lambda m, x: m.predict(x, verbose="loud"), "^verbose is 'loud'"),
+        (lambda m, x: m.predict(x[:, :3]), r"^x has shape \(64, 3, 4\)"),
+        (lambda m, x: m.predict(x.astype("float32")), "^x .* bytes"),
+        (lambda m, x: m.predict_on_batch(x.astype("int64")), "^x .* bytes"),
+        (lambda m, x: m.predict(None), "^x .* array"),
+        (lambda m, x: m.reconstruct(x[0]), r"^images has shape \(4, 4\)"),
+        (lambda m, x: m.encode(iter([x])), "^images .* array"),
+        (lambda m, x: m.interpolate(x[0], x[1, :3]), r"^second has shape \(3, 4\)"),
+        (lambda m, x: m.interpolate(x[:1], x[1]), r"^first .* one image"),
+        (lambda m, x: m.interpolate(x[0], x[1] * np.nan), "^second .* nan"),
+        (
+            lambda m, x: m.interpolate(np.ma.masked_less(x[0], 99), x[1]),
+            "^first .* mask",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(model, images, use, message):
+    with pytest.raises(ValueError, match=message):
+        use(model, images)
+
+
+@pytest.mark.one_backend
+def test_sequential_networks_are_taken_and_others_refused_by_name(images):
+    encoder, decoder = vae.dense_encoder((4, 4), 2, (8,)), vae.dense_decoder(2, (4, 4))
+    layers = keras.layers
+    whole = keras.Sequential([keras.Input((4, 4)), encoder])
+    model = vae.VAE(whole, keras.Sequential([keras.Input((2,)), decoder]))
+    assert model(images)["decoded"].shape == (64, 4, 4)
+    heads = [layers.Flatten(), layers.Dense(4)]
+    with pytest.raises(ValueError, match=r"^encoder must end in a list of two outputs"):
+        vae.VAE(keras.Sequential([keras.Input((4, 4)), *heads]), decoder)
+
+    class Subclass(keras.Model):
+        def call(self, x):
+            return encoder(x)
+
+    called = Subclass()
+    called(images)
+    cropped = keras.Sequential([keras.Input((None, None, 1)), layers.Flatten()])
+    for unknown in (keras.Sequential(heads), called, cropped, "encoder", None):
+        with pytest.raises(ValueError, match=r"^encoder is .* input of known shape"):
+            vae.VAE(unknown, decoder)
+    pixels = vae.dense_encoder((4, 4), 2)
+    wide = keras.Model(pixels.input, [layers.Reshape((1, 2))(a) for a in pixels.output])
+    with pytest.raises(ValueError, match=r"^encoder must .* \(batch, latent_dim\)"):
+        vae.VAE(wide, keras.Sequential([keras.Input((1, 2)), layers.Flatten()]))
+    with pytest.raises(ValueError, match=r"^decoder must end in one output"):
+        vae.VAE(encoder, vae.dense_encoder((2,), 16))
+
+
+@pytest.mark.one_backend
+def test_a_loss_of_ones_own_is_refused(model):
+    for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+        with pytest.raises(ValueError, match=f"^{name} is .* left out"):
+            model.compile("adam", **{name: ["mse"]})
 
 
 @pytest.mark.one_backend
@@ -252,7 +403,7 @@ def test_parts_that_do_not_fit_are_refused():
         ((encoder, unknown), "decoder"),
         ((encoder, keras.Model()), "decoder"),
     ):
-        with pytest.raises(ValueError, match=f"^{name} is .* known shapes"):
+        with pytest.raises(ValueError, match=f"^{name} is .* known shape"):
             vae.VAE(*parts)
     for likelihood in (vae.Gaussian, "gaussian"):
         with pytest.raises(ValueError, match=r"^likelihood is .* instance"):

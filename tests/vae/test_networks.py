@@ -35,7 +35,9 @@ def test_pixels_that_are_always_black_or_white_keep_a_finite_bias():
     [
         (np.zeros((2, 2)), "shape"),
         (np.full((4, 6), 33.0), "divide bytes by 255"),
-        (np.full((4, 6), np.nan), "must lie in"),
+        (np.full((4, 6), np.nan), "^mean_image holds nan"),
+        (np.full((4, 6), 0.5 + 0.1j), "^mean_image must be real"),
+        (np.ma.masked_less(np.eye(4, 6), 1), "^mean_image is a masked"),
     ],
 )
 def test_a_wrong_mean_image_is_refused(mean_image, message):
@@ -170,6 +172,10 @@ def test_the_convolutional_decoder_starts_at_the_mean_image_and_is_saved(tmp_pat
         ({"latent_dim": (8, 8)}, r"latent_dim is \(8, 8\)"),
         ({"hidden_units": 512}, r"hidden_units is 512, but must be .* \(32,\)"),
         ({"hidden_units": (8, 2.5)}, "hidden_units is"),
+        ({"hidden_units": "ab"}, "hidden_units is 'ab'"),
+        ({"latent_dim": True}, "latent_dim is True"),
+        ({"activation": "siluu"}, "activation is 'siluu'"),
+        ({"activation": 3}, "activation is 3"),
     ],
 )
 def test_wrong_sizes_are_refused_by_name(kind, settings, message):
@@ -188,6 +194,8 @@ def test_wrong_sizes_are_refused_by_name(kind, settings, message):
         ({"filters": ()}, r"filters is \(\)"),
         ({"strides": 0}, "strides is"),
         ({"strides": 2.5}, "strides is 2.5"),
+        ({"strides": True}, "strides is True"),
+        ({"activation": "siluu", "hidden_units": ()}, "activation is 'siluu'"),
     ],
 )
 def test_wrong_convolutions_are_refused_by_name(settings, message):
@@ -211,3 +219,20 @@ def test_strides_that_do_not_fit_are_refused(strides):
         vae.conv_encoder((8, 8), 2, (4, 4), strides)
     with pytest.raises(ValueError, match="strides is"):
         vae.conv_decoder(2, (8, 8), (4, 4), strides)
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_channels_are_last_whatever_keras_is_set_to(kind):
+    x, z = np.random.default_rng(0).random((2, 8, 4, 3)), np.ones((2, 2))
+    usual, found = keras.config.image_data_format(), []
+    for order in ("channels_last", "channels_first"):
+        keras.utils.set_random_seed(0)
+        keras.config.set_image_data_format(order)
+        try:
+            encoder = getattr(vae, f"{kind}_encoder")((8, 4, 3), 2)
+            decoder = getattr(vae, f"{kind}_decoder")(2, (8, 4, 3), mean_image=x[0])
+            found.append([*encoder(x), decoder(z)])
+        finally:
+            keras.config.set_image_data_format(usual)
+    for last, first in zip(*found, strict=True):
+        np.testing.assert_allclose(first, last, rtol=1e-6)

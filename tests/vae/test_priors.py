@@ -128,5 +128,11 @@ def test_it_is_saved_with_the_model(two_layers, images, tmp_path):
 def test_networks_that_do_not_fit_are_named(make_model):
     with pytest.raises(ValueError, match="encoder must end in a mean"):
         vae.HierarchicalPrior(linear(2, 3, 1, 1), linear(2, 2, 1, 1))
+    for parts, name in (
+        ((None, linear(2, 2, 1, 1)), "encoder"),
+        ((linear(2, 2, 1, 1), keras.Sequential()), "decoder"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} is .* known shape"):
+            vae.HierarchicalPrior(*parts)
     with pytest.raises(ValueError, match="prior is one of vectors"):
         make_model(prior=vae.HierarchicalPrior(linear(3, 2, 1, 1), linear(2, 3, 1, 1)))

@@ -46,6 +46,39 @@ def test_an_int_is_a_generator_not_used_yet():
     np.testing.assert_array_equal(uniform((9,), 5), uniform((9,), used(5, 0)))
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        np.random.default_rng,
+        np.random.SeedSequence,
+        np.random.RandomState,
+        np.random.PCG64,
+        keras.random.SeedGenerator,
+        np.int64,
+    ],
+)
+def test_whatever_is_a_seed_to_numpy_is_one_here(kind):
+    first, second = (uniform((9,), kind(5)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert (first != uniform((9,), kind(6))).any()
+    generators = [random.generator(kind(5)) for _ in range(2)]
+    np.testing.assert_array_equal(*(uniform((9,), g) for g in generators))
+    if kind is np.random.default_rng:
+        seed = kind(5)
+        assert (uniform((9,), seed) != uniform((9,), seed)).any(), "it moves on"
+
+
+def test_no_seed_is_fresh_entropy():
+    assert (uniform((9,), None) != uniform((9,), None)).any()
+
+
+@pytest.mark.parametrize("seed", [2.5, True, "a", np.nan, 1j, object()])
+def test_what_is_no_seed_is_refused_by_name(seed):
+    for use in (random.generator, lambda seed: random.normal((2,), seed)):
+        with pytest.raises(ValueError, match=r"^seed is"):
+            use(seed)
+
+
 # About 200 tests share one per cent of false alarms; the seeds are fixed. What depends
 # on the words alone is tested on one backend: above, they are the same on each.
 LEAST = 1e-2 / 200

@@ -64,19 +64,31 @@ def test_the_kl_weight_counts_in_training_and_not_in_evaluation(make_model, imag
     assert free_loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_warm_up_climbs_to_one_and_stays(model, images):
-    weights = []
+@pytest.mark.parametrize("own", [1.0, 4.0])
+def test_the_warm_up_climbs_to_the_weight_of_the_model(make_model, images, own):
+    model = make_model(kl_weight=own)
 
-    class Watch(keras.callbacks.Callback):
+    def weights(epochs, *callbacks):
+        """The weights that the losses were made with."""
+        settings = {"batch_size": 64, "epochs": epochs, "callbacks": callbacks}
+        settings["validation_data"] = (images[:16],)
+        history = model.fit(images, verbose=0, **settings).history
+        found = {name: np.array(values) for name, values in history.items()}
+        held_out = found["val_reconstruction"] + found["val_kl"]
+        np.testing.assert_allclose(found["val_loss"], held_out, rtol=1e-5)
+        return (found["loss"] - found["reconstruction"]) / found["kl"]
+
+    class Interrupt(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            weights.append(float(self.model.kl_weight))
+            raise KeyboardInterrupt
 
-    callbacks = [vae.KLWarmUp(4, start=0.2), Watch()]
-    model.fit(images, epochs=6, callbacks=callbacks, verbose=0)
-    np.testing.assert_allclose(weights, [0.2, 0.4, 0.6, 0.8, 1, 1], rtol=1e-6)
-    model.fit(images, epochs=2, callbacks=callbacks, verbose=0)
-    np.testing.assert_allclose(weights[6:], [0.2, 0.4], rtol=1e-6)
-    assert float(model.kl_weight) == 1, "what comes next is not weighted"
+    climb = own * np.array([0.2, 0.4, 0.6, 0.8, 1, 1])
+    found = weights(6, vae.KLWarmUp(4, start=0.2))
+    np.testing.assert_allclose(found, climb, rtol=1e-4)
+    with pytest.raises(KeyboardInterrupt):
+        weights(6, vae.KLWarmUp(np.int64(4)), Interrupt())
+    assert model.get_config()["kl_weight"] == own
+    np.testing.assert_allclose(weights(1), own, rtol=1e-4)
 
 
 def test_the_warm_up_reaches_the_compiled_step(make_model, images):
@@ -91,7 +103,14 @@ def test_the_warm_up_reaches_the_compiled_step(make_model, images):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((0,), "epochs is 0"), ((2.5,), "epochs is"), ((3, 1.5), "start is 1.5")],
+    [
+        ((0,), "epochs is 0"),
+        ((2.5,), "epochs is"),
+        ((True,), "epochs is True"),
+        ((3, 1.5), "start is 1.5"),
+        ((3, np.nan), "start is nan"),
+        ((3, "a"), "start is 'a'"),
+    ],
 )
 def test_a_wrong_warm_up_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -104,6 +123,9 @@ def test_a_wrong_warm_up_is_refused(arguments, message):
         ({"num_samples": 0}, "num_samples is 0"),
         ({"num_samples": 1.5}, "num_samples is 1.5"),
         ({"kl_weight": -1.0}, "kl_weight is -1"),
+        ({"kl_weight": True}, "kl_weight is True"),
+        ({"kl_weight": 1j}, "kl_weight is 1j"),
+        ({"seed": 2.5}, "seed is 2.5"),
     ],
 )
 def test_wrong_settings_are_refused(make_model, settings, message):

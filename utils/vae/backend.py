@@ -56,6 +56,31 @@ def this_device():
     return 0 if context is None else context.replica_id_in_sync_group
 
 
+def is_symbolic(x):
+    """Whether `x` stands for numbers yet to come, for the sake of a compiler."""
+    if isinstance(x, keras.KerasTensor):
+        return True
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.is_symbolic_tensor(x)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return isinstance(x, jax.core.Tracer)
+    return False
+
+
+def on_one_device(batch):
+    """Return of a batch that is spread over devices what the first of them holds."""
+    if keras.backend.backend() != "tensorflow":
+        return batch
+    import tensorflow as tf
+
+    spread = isinstance(batch, tf.distribute.DistributedValues)
+    return batch.values[0] if spread else batch
+
+
 def device_loop(model, batches, steps, each=False, last=None):
     """Build what trains a model on blocks of minibatches.
 

@@ -11,10 +11,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from ..arguments import choice, integer, real_array
+from .layers import checked
 from .likelihoods import (
     Dequantized,
     Likelihood,
-    check_positive_integer,
     check_sizes,
     full_precision,
     matched,
@@ -42,7 +43,17 @@ def bounded_log_scale(raw, bounds=BOUNDS):
     Returns
     -------
     tensor, the shape of `raw`
+
+    Raises
+    ------
+    ValueError
+        If `bounds` are not positive, finite and in order, or `raw` is an array, not a
+        tensor, and holds what are no finite real numbers.
     """
+    return _bounded(checked("raw", raw), _checked_bounds(bounds))
+
+
+def _bounded(raw, bounds):
     center, half_width = _interval(bounds)
     # sin(arctan(a)): the slope of a / sqrt(1 + a²), taken by parts, cancels.
     return center + half_width * ops.sin(ops.arctan(raw / half_width))
@@ -63,8 +74,8 @@ def _interval(bounds):
 
 def _checked_bounds(bounds):
     try:
-        low, high = (np.asarray(bound, dtype="float64") for bound in bounds)
-        right = np.all((low > 0) & (low < high)) and np.all(np.isfinite(high))
+        low, high = (real_array("bounds", bound) for bound in bounds)
+        right = np.all(low > 0) and np.all(_interval((low, high))[1] > 0)
     except (TypeError, ValueError):
         right = False
     if not right:
@@ -91,6 +102,12 @@ class _LearnedScale(keras.layers.Layer):
         # In full precision, like all that log-weights are made of.
         super().__init__(**{"dtype": keras.config.floatx(), **kwargs})
         self.bounds = _checked_bounds(bounds)
+        sizes = [np.shape(bound) for bound in self.bounds]
+        if not _broadcast(shape, *sizes):
+            raise ValueError(
+                f"bounds has arrays of shapes {sizes}, which do not suit {shape}, the "
+                "shape of the scale."
+            )
         raw = 0.0
         if initial is not None:
             raw = _raw(_checked_scale(initial, shape), self.bounds)
@@ -111,7 +128,7 @@ class _LearnedScale(keras.layers.Layer):
     @property
     def log_scale(self):
         """Logarithm of the scale, as a tensor."""
-        return bounded_log_scale(ops.convert_to_tensor(self.raw), self.bounds)
+        return _bounded(ops.convert_to_tensor(self.raw), self.bounds)
 
     @property
     def scale(self):
@@ -123,10 +140,18 @@ class _LearnedScale(keras.layers.Layer):
         return {**super().get_config(), "bounds": self.bounds}
 
 
+def _broadcast(*shapes):
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return False
+    return True
+
+
 def _checked_scale(scale, shape):
-    scale = np.asarray(scale, dtype="float64")
-    if not np.all((scale >= 0) & np.isfinite(scale)):
-        raise ValueError("initial must hold finite numbers, none of them negative.")
+    scale = real_array("initial", scale)
+    if not np.all(scale >= 0):
+        raise ValueError(f"initial holds {scale.min()}, but must not be negative.")
     if scale.shape not in ((), shape):
         raise ValueError(
             f"initial has shape {scale.shape}, but must be one number or of shape "
@@ -166,7 +191,7 @@ class _FittedScale(Dequantized):
         Source: Rybkin, Daniilidis and Levine (2021), eq. 7; there for the batch.
         """
         images = vae.check_images(images)
-        check_positive_integer("batch_size", batch_size)
+        batch_size = integer("batch_size", batch_size)
         total = 0.0
         for i in range(0, len(images), batch_size):
             batch = images[i : i + batch_size]
@@ -218,7 +243,7 @@ class LearnedGaussian(_LearnedScale, _FittedScale, Likelihood):
         self, shape=(), *, bounds=BOUNDS, initial=None, dequantize=False, **kwargs
     ):
         super().__init__(check_sizes("shape", shape), bounds, initial, **kwargs)
-        self.dequantize = bool(dequantize)
+        self.dequantize = choice("dequantize", dequantize, (False, True))
 
     def _residuals(self, x, decoded):
         return x - self._matched(decoded, x)
@@ -262,14 +287,15 @@ class PredictedGaussian(Dequantized, Likelihood):
     """
 
     def __init__(self, *, bounds=BOUNDS, dequantize=False):
-        self.bounds, self.dequantize = _checked_bounds(bounds), bool(dequantize)
+        self.bounds = _checked_bounds(bounds)
+        self.dequantize = choice("dequantize", dequantize, (False, True))
 
     def _split(self, decoded):
         return ops.split(full_precision(decoded), 2, axis=-1)
 
     def log_prob(self, x, decoded):
         mean, raw = self._split(matched(decoded, x, outputs_per_pixel=2))
-        log_scale = bounded_log_scale(raw, self.bounds)
+        log_scale = _bounded(raw, self.bounds)
         return _log_prob(x - mean, log_scale, _pixel_axes(x))
 
     def mean(self, decoded):
@@ -277,7 +303,7 @@ class PredictedGaussian(Dequantized, Likelihood):
 
     def scale(self, decoded):
         """Standard deviation of each pixel: a picture as well."""
-        return ops.exp(bounded_log_scale(self._split(decoded)[1], self.bounds))
+        return ops.exp(_bounded(self._split(decoded)[1], self.bounds))
 
     def sample(self, decoded, seed):
         mean, _ = self._split(decoded)
@@ -320,7 +346,7 @@ class BasisGaussian(_LearnedScale, _FittedScale, Likelihood):
     ):
         basis = _checked_basis(basis)
         super().__init__(basis.shape[:1], bounds, initial, **kwargs)
-        self.dequantize = bool(dequantize)
+        self.dequantize = choice("dequantize", dequantize, (False, True))
         self.basis = self.add_weight(
             shape=basis.shape,
             initializer="zeros",
@@ -356,13 +382,13 @@ class BasisGaussian(_LearnedScale, _FittedScale, Likelihood):
 
 
 def _checked_basis(basis):
-    basis = np.asarray(basis)
+    basis = real_array("basis", basis, finite=False)
     if basis.ndim != 2 or len(set(basis.shape)) > 1:
         raise ValueError(
             f"basis has shape {basis.shape}, but must be square, one row a dimension: "
             "all the principal components, for example."
         )
-    gap = np.abs(basis.T @ basis - np.eye(len(basis), dtype="float32")).max()
+    gap = np.abs(basis.T @ basis - np.eye(len(basis))).max()
     if not gap < 1e-4:
         raise ValueError(
             "basis must be orthonormal, its transpose being its inverse, but "

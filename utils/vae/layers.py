@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from ..arguments import real_array
 from .random import generator, normal
 
 
@@ -29,8 +30,13 @@ class Sampling(SavedSeed, keras.layers.Layer):
 
     Parameters
     ----------
-    seed : int, optional
+    seed : int, SeedSequence or generator of numpy.random, optional
         Seed of the layer's own generator; fresh entropy if left out.
+
+    Raises
+    ------
+    ValueError
+        If `seed` is none of these.
 
     Notes
     -----
@@ -77,15 +83,35 @@ def gaussian_kl(mean, log_var):
     tensor, shape (batch,)
         Nats per image: a sum over the latent variables, never a mean.
 
+    Raises
+    ------
+    ValueError
+        If either is an array, not a tensor, and holds what are no finite real
+        numbers.
+
     Examples
     --------
     >>> float(gaussian_kl([[1.0, 2.0]], [[0.0, 0.0]])[0])
     2.5
     """
     # Sums over latent variables in full precision, whatever the layers compute in.
-    mean, log_var = (ops.cast(a, keras.config.floatx()) for a in (mean, log_var))
+    mean = ops.cast(checked("mean", mean), keras.config.floatx())
+    log_var = ops.cast(checked("log_var", log_var), keras.config.floatx())
     terms = ops.square(mean) + ops.expm1(log_var) - log_var
     return 0.5 * ops.sum(terms, axis=-1)
+
+
+def checked(name, value):
+    """Return a tensor: what is one as it is, for compiled code, other numbers checked.
+
+    Raises
+    ------
+    ValueError
+        If an array-like holds what are no finite real numbers, or masked ones.
+    """
+    if ops.is_tensor(value):
+        return value
+    return ops.convert_to_tensor(real_array(name, value), keras.config.floatx())
 
 
 def log_density_ratio(z, mean, log_var):

@@ -12,7 +12,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from .random import uniform
+from ..arguments import choice, integer, plain_array, real, real_array
+from .random import reseeded, uniform
+
+REMEDY = (
+    'Numbers from 0 to 255 become bytes by astype("uint8"), in a tf.data set by '
+    'map(lambda x: tf.cast(x, "uint8")); or divide them by 255.'
+)
 
 
 class Likelihood:
@@ -62,15 +68,20 @@ class Likelihood:
         images : tensor, shape (batch, ...)
             Bytes 0 to 255, or floats in [0, 1].
         seed : int or keras.random.SeedGenerator
-            For likelihoods whose observation is random.
+            For likelihoods whose observation is random; or as for `VAE`.
 
         Returns
         -------
         tensor of floats, the shape of `images`
+
+        Raises
+        ------
+        ValueError
+            If the type of the images is neither uint8, nor bool or that of floats.
         """
-        if keras.backend.is_int_dtype(images.dtype):
-            return ops.cast(images, keras.config.floatx()) / 255.0
-        return ops.cast(images, keras.config.floatx())
+        bytes_ = _are_bytes(images)
+        images = ops.cast(images, keras.config.floatx())
+        return images / 255.0 if bytes_ else images
 
     def log_prob(self, x, decoded):
         """Log-likelihood in nats per image, summed over pixels.
@@ -169,7 +180,7 @@ class Dequantized:
 
     def observe(self, images, seed):
         """Turn images into floats in [0, 1], spread out if so asked."""
-        if self.dequantize and keras.backend.is_int_dtype(images.dtype):
+        if self.dequantize and _are_bytes(images):
             u = uniform(ops.shape(images), seed)
             return (ops.cast(images, keras.config.floatx()) + u) / 256.0
         return super().observe(images, seed)
@@ -192,14 +203,12 @@ class Gaussian(Dequantized, Likelihood):
     Raises
     ------
     ValueError
-        If `scale` is not positive and finite.
+        If `scale` is not positive and finite, or `dequantize` no bool.
     """
 
     def __init__(self, scale=1.0, *, dequantize=False):
-        self.scale = check_scalar("scale", scale)
-        if not 0 < self.scale < math.inf:
-            raise ValueError(f"scale is {scale!r}, but must be positive and finite.")
-        self.dequantize = bool(dequantize)
+        self.scale = real("scale", scale, above=0)
+        self.dequantize = choice("dequantize", dequantize, (False, True))
 
     def log_prob(self, x, decoded):
         residuals = (x - matched(decoded, x)) / self.scale
@@ -207,7 +216,7 @@ class Gaussian(Dequantized, Likelihood):
         return _sum_pixels(-0.5 * ops.square(residuals) - log_norm, x)
 
     def sample(self, decoded, seed):
-        noise = keras.random.normal(ops.shape(decoded), seed=seed)
+        noise = keras.random.normal(ops.shape(decoded), seed=reseeded(seed))
         return full_precision(decoded) + self.scale * noise
 
     def get_config(self):
@@ -274,7 +283,7 @@ def bits_per_dim(log_prob, num_dims, *, of):
 
     Parameters
     ----------
-    log_prob : float or array
+    log_prob : float, array or tensor
         Log-likelihood, or a bound of it, in nats per image.
     num_dims : int
         Pixels times channels.
@@ -292,7 +301,8 @@ def bits_per_dim(log_prob, num_dims, *, of):
     ------
     ValueError
         If `of` is none of these, or a likelihood that scores neither: binarized
-        images, or bytes that were not dequantized.
+        images, or bytes that were not dequantized; if `num_dims` is no positive
+        integer, or `log_prob` is not finite.
 
     Notes
     -----
@@ -303,9 +313,10 @@ def bits_per_dim(log_prob, num_dims, *, of):
     >>> bits_per_dim(0.0, 3072, of="density")  # the uniform density
     8.0
     """
-    check_positive_integer("num_dims", num_dims)
+    num_dims = integer("num_dims", num_dims)
+    log_prob = _checked_log_prob(log_prob)
     kind = of.scores if isinstance(of, Likelihood) else of
-    if kind not in ("density", "bytes"):
+    if not isinstance(kind, str) or kind not in ("density", "bytes"):
         raise ValueError(
             f"of is {of!r}, but must be 'density' (of dequantized bytes in [0, 1]), "
             "'bytes' (their probability), or a likelihood of either: a Gaussian "
@@ -314,12 +325,11 @@ def bits_per_dim(log_prob, num_dims, *, of):
     return (8.0 if kind == "density" else 0.0) - log_prob / (num_dims * math.log(2))
 
 
-def check_positive_integer(name, value):
-    """Return a positive integer, or raise a ValueError that names the argument."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < 1:
-        raise ValueError(f"{name} is {value!r}, but must be a positive integer.")
-    return int(value)
+def _checked_log_prob(log_prob):
+    if ops.is_tensor(log_prob):
+        return log_prob
+    checked = real_array("log_prob", log_prob)
+    return checked if checked.ndim else float(checked)
 
 
 def check_sizes(name, value, at_least=0):
@@ -337,7 +347,7 @@ def check_sizes(name, value, at_least=0):
     tuple of int
     """
     try:
-        sizes = tuple(check_positive_integer(name, size) for size in value)
+        sizes = tuple(integer(name, size) for size in value)
     except (TypeError, ValueError):
         sizes = None
     if sizes is None or len(sizes) < at_least:
@@ -348,20 +358,13 @@ def check_sizes(name, value, at_least=0):
     return sizes
 
 
-def check_scalar(name, value):
-    """Return a number as a float, or raise a ValueError that names the argument."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is {value!r}, but must be a number.") from None
-
-
 def check_images(images, image_shape, *, any_vector=False, name="images"):
     """Return `images` as an array, or say what is wrong with them.
 
     Parameters
     ----------
     images : array-like, shape (N, *image_shape)
+        An array, a tensor, a data frame, or a list of any of them.
     image_shape : tuple of int
     any_vector : bool
         Whether images of one axis, which are vectors such as principal components,
@@ -376,40 +379,54 @@ def check_images(images, image_shape, *, any_vector=False, name="images"):
     Raises
     ------
     ValueError
-        If the shape differs, there is no image, or the values are neither bytes
-        nor floats in [0, 1], nor the finite floats of a vector.
+        If the shape differs, there is no image, some are masked, or the values are
+        neither bytes nor floats in [0, 1], nor the finite floats of a vector.
 
     Warns
     -----
     UserWarning
         If bytes look like zeros and ones: all of them nearly black.
     """
-    images = np.asarray(images)
+    given, images = images, plain_array(name, images)
+    if not images.ndim:
+        raise ValueError(
+            f"{name} is a {type(given).__name__}, but must be an array of shape (N, "
+            f"{', '.join(map(str, image_shape))})."
+        )
     if images.shape[1:] != tuple(image_shape) or not len(images):
         raise ValueError(
             f"{name} has shape {images.shape}, but must be (N, "
             f"{', '.join(map(str, image_shape))}) with N at least 1."
         )
-    if images.dtype == np.uint8:
+    if _are_bytes(images, name):
         if images[:100].max() == 1:  # a few, as the rest may be larger than memory
             warnings.warn(
                 f"{name} are bytes of 0 and 1, of which 255 would be white: if 1 is "
                 "meant to be white, turn them into bool or float.",
-                stacklevel=4,  # of VAE.check_images, of what the user called
+                stacklevel=4,  # of a method of VAE, of what the user called
             )
         return images
-    if images.dtype.kind not in "bf" and images.dtype.name != "bfloat16":
-        raise ValueError(
-            f"{name} are {images.dtype}, but must be bytes (uint8, 0 to 255), "
-            "booleans or floats."
-        )
     low, high = images.min(), images.max()
     if any_vector and len(image_shape) == 1:
         if not (np.isfinite(low) and np.isfinite(high)):
             raise ValueError(f"{name} runs from {low} to {high}, but must be finite.")
     elif not (low >= 0 and high <= 1):
         raise ValueError(
-            f"{name} runs from {low} to {high} as {images.dtype}, "
-            "but must be bytes (uint8, 0 to 255) or floats in [0, 1]."
+            f"{name} runs from {low} to {high} as {images.dtype}, but must be bytes "
+            f"(uint8, 0 to 255) or floats in [0, 1]. {REMEDY}"
         )
     return images
+
+
+def _are_bytes(images, name="images"):
+    """Tell bytes from booleans and floats, and refuse other types.
+
+    Of a tensor that stands for numbers yet to come, the type is known as well.
+    """
+    kind = str(getattr(images.dtype, "name", images.dtype)).split(".")[-1]
+    if not kind.startswith(("uint8", "bool", "float", "bfloat")):
+        raise ValueError(
+            f"{name} is of type {kind}, but must be bytes (uint8, 0 to 255), booleans "
+            f"or floats. {REMEDY}"
+        )
+    return kind == "uint8"

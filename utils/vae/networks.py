@@ -6,10 +6,13 @@ import keras
 import numpy as np
 from keras import layers
 
-from .likelihoods import check_positive_integer, check_sizes
+from ..arguments import choice, integer, real_array
+from .likelihoods import check_sizes
 
 INITIALIZER = "he_normal"  # of hidden layers: keeps the scale of half-open activations
 HEADS = {"logit": "glorot_uniform", "identity": "zeros"}  # of decoders, by their link
+# Wherever Keras is told to expect the channels: images here have them last.
+LAST = {"data_format": "channels_last"}
 HEAD_NAMES = {"logit": "logits", "identity": "means"}  # by which a VAE knows them
 
 
@@ -35,12 +38,12 @@ def dense_encoder(image_shape, latent_dim, hidden_units=(512, 512), activation="
     Raises
     ------
     ValueError
-        If `image_shape` or `hidden_units` is no sequence of positive integers, or
-        `latent_dim` no positive integer.
+        If `image_shape` or `hidden_units` is no sequence of positive integers,
+        `latent_dim` no positive integer, or `activation` none that Keras knows.
     """
     image_shape = check_sizes("image_shape", image_shape, at_least=1)
     inputs = keras.Input(image_shape, name="x")
-    x = _dense(layers.Flatten()(inputs), hidden_units, activation)
+    x = _dense(layers.Flatten(**LAST)(inputs), hidden_units, activation)
     return _encoder(inputs, x, latent_dim)
 
 
@@ -85,8 +88,10 @@ def dense_decoder(
         If `mean_image` has another shape or leaves [0, 1]; if `link` or
         `outputs_per_pixel` is unknown; as for `dense_encoder`.
     """
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    latent_dim = integer("latent_dim", latent_dim)
     image_shape = check_sizes("image_shape", image_shape, at_least=1)
+    link = choice("link", link, tuple(HEADS))
+    outputs_per_pixel = choice("outputs_per_pixel", outputs_per_pixel, (1, 2))
     bias = _bias(mean_image, image_shape, link, outputs_per_pixel)
     shape = (*image_shape[:-1], image_shape[-1] * outputs_per_pixel)
     inputs = keras.Input((latent_dim,), name="z")
@@ -136,7 +141,7 @@ def conv_encoder(
     inputs = keras.Input(image_shape, name="x")
     x = layers.Reshape((*image_shape, 1)[:3])(inputs)
     x = _convolve(x, layers.Conv2D, filters, strides, activation)
-    x = _dense(layers.Flatten()(x), hidden_units, activation)
+    x = _dense(layers.Flatten(**LAST)(x), hidden_units, activation)
     return _encoder(inputs, x, latent_dim)
 
 
@@ -178,11 +183,13 @@ def conv_decoder(
     ValueError
         As for `conv_encoder` and `dense_decoder`.
     """
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    latent_dim = integer("latent_dim", latent_dim)
     image_shape = _checked_image_shape(image_shape)
     filters = check_sizes("filters", filters, at_least=1)
     hidden_units = check_sizes("hidden_units", hidden_units)
     strides, small = _checked_strides(image_shape, filters, strides)
+    link = choice("link", link, tuple(HEADS))
+    outputs_per_pixel = choice("outputs_per_pixel", outputs_per_pixel, (1, 2))
     bias = _bias(mean_image, image_shape, link, outputs_per_pixel)
     shape = (*image_shape[:-1], image_shape[-1] * outputs_per_pixel)
     inputs = keras.Input((latent_dim,), name="z")
@@ -192,7 +199,8 @@ def conv_decoder(
     x = _convolve(x, layers.Conv2DTranspose, filters, strides, activation)
     # With step 1 the same as a convolution, and on a CPU the faster of the two.
     channels = (*image_shape, 1)[2] * outputs_per_pixel
-    outputs = layers.Conv2DTranspose(channels, 3, padding="same", **_head(link))(x)
+    head = layers.Conv2DTranspose(channels, 3, padding="same", **LAST, **_head(link))
+    outputs = head(x)
     if outputs_per_pixel > 1 and len(image_shape) == 2:
         # Without channels, the axis to be twice as long is that of the width.
         outputs = layers.Permute((1, 3, 2), dtype="float32")(outputs)
@@ -203,6 +211,7 @@ def conv_decoder(
 
 
 def _dense(x, hidden_units, activation):
+    activation = _checked_activation(activation)
     for units in check_sizes("hidden_units", hidden_units):
         x = layers.Dense(units, activation, kernel_initializer=INITIALIZER)(x)
     return x
@@ -214,7 +223,7 @@ def _head(link):
 
 
 def _encoder(inputs, x, latent_dim):
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    latent_dim = integer("latent_dim", latent_dim)
     # Heads compute in full precision also where hidden layers do not.
     heads = ("mean", "log_var")
     outputs = [layers.Dense(latent_dim, name=n, dtype="float32")(x) for n in heads]
@@ -222,12 +231,24 @@ def _encoder(inputs, x, latent_dim):
 
 
 def _convolve(x, layer, filters, strides, activation):
+    activation = _checked_activation(activation)
     for channels, step in zip(filters, strides, strict=True):
-        settings = {"activation": activation, "kernel_initializer": INITIALIZER}
+        settings = {"activation": activation, "kernel_initializer": INITIALIZER, **LAST}
         # A multiple of the step, and wide enough to see the neighbours.
         size = max(3, 2 * step)
         x = layer(channels, size, step, padding="same", **settings)(x)
     return x
+
+
+def _checked_activation(activation):
+    try:
+        keras.activations.get(activation)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"activation is {activation!r}, but must be a function of a tensor, or "
+            "what Keras calls one, such as 'relu'."
+        ) from None
+    return activation
 
 
 def _checked_image_shape(image_shape):
@@ -242,8 +263,8 @@ def _checked_image_shape(image_shape):
 
 def _checked_strides(image_shape, filters, strides):
     """Return one stride a layer, and the shape of the smallest map."""
-    if isinstance(strides, (int, np.integer)):
-        strides = [strides] * len(filters)
+    if not hasattr(strides, "__len__"):
+        strides = [integer("strides", strides)] * len(filters)
     strides = check_sizes("strides", strides)
     total = math.prod(strides)
     if len(strides) != len(filters) or any(side % total for side in image_shape[:2]):
@@ -257,13 +278,6 @@ def _checked_strides(image_shape, filters, strides):
 
 def _bias(mean_image, image_shape, link, outputs_per_pixel):
     """Return what the output starts at, or None for zero."""
-    if link not in HEADS:
-        raise ValueError(f"link is {link!r}, but must be 'logit' or 'identity'.")
-    if outputs_per_pixel not in (1, 2):
-        raise ValueError(
-            f"outputs_per_pixel is {outputs_per_pixel!r}, but must be 1, for a mean, "
-            "or 2, for a mean and a variance."
-        )
     if mean_image is None:
         return None
     mean_image = _checked_mean(mean_image, image_shape)
@@ -272,12 +286,7 @@ def _bias(mean_image, image_shape, link, outputs_per_pixel):
 
 
 def _checked_mean(mean_image, image_shape):
-    mean_image = np.asarray(mean_image, dtype="float64")
-    if mean_image.shape != tuple(image_shape):
-        raise ValueError(
-            f"mean_image has shape {mean_image.shape}, but the decoder draws "
-            f"images of shape {tuple(image_shape)}."
-        )
+    mean_image = real_array("mean_image", mean_image, image_shape)
     if not (mean_image.min() >= 0 and mean_image.max() <= 1):
         raise ValueError(
             f"mean_image must lie in [0, 1], but runs from {mean_image.min():.3g} "
@@ -290,3 +299,40 @@ def _logit(probability, smallest=1e-3):
     # Pixels that are always black would need a bias of minus infinity.
     probability = np.clip(probability, smallest, 1 - smallest)
     return np.log(probability) - np.log1p(-probability)
+
+
+def checked_shapes(name, network):
+    """Return the shapes of a network's input and outputs.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for the error.
+    network : keras.Model
+
+    Returns
+    -------
+    taken : tuple
+        Shape of the one input, with None for the batch.
+    given : tuple, or list, tuple or dict of such
+        As the network, when called, returns its outputs.
+
+    Raises
+    ------
+    ValueError
+        If it is no network of one input, or its shape is not known.
+    """
+    taken = getattr(network, "input_shape", None)  # unknown of what was never built
+    if not is_batch(taken):
+        raise ValueError(
+            f"{name} is {network!r}, but must be a keras.Model with one input of known "
+            "shape: functional, or a Sequential that begins with keras.Input."
+        )
+    outputs = network.compute_output_spec(keras.KerasTensor(taken))
+    return taken, keras.tree.map_structure(lambda output: output.shape, outputs)
+
+
+def is_batch(shape, axes=None):
+    """Tell the shape of a tensor, known but for its first axis, from anything else."""
+    known = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape[1:])
+    return known and len(shape) > 1 and axes in (None, len(shape) - 1)

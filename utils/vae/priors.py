@@ -5,7 +5,9 @@ import math
 import keras
 from keras import ops
 
+from ..arguments import integer
 from .layers import log_density_ratio, reparameterize
+from .networks import checked_shapes
 from .random import generator, normal
 
 
@@ -28,7 +30,7 @@ class HierarchicalPrior(keras.layers.Layer):
     Raises
     ------
     ValueError
-        If either does not give what the other takes.
+        If either is no network, or does not give what the other takes.
 
     Notes
     -----
@@ -38,15 +40,17 @@ class HierarchicalPrior(keras.layers.Layer):
     def __init__(self, encoder, decoder, **kwargs):
         # In full precision, like all that log-weights are made of.
         super().__init__(**{"dtype": keras.config.floatx(), **kwargs})
-        for name, network, other in (
-            ("encoder", encoder, decoder),
-            ("decoder", decoder, encoder),
-        ):
-            if network.output_shape != [other.input_shape] * 2:
+        shapes = {
+            "encoder": checked_shapes("encoder", encoder),
+            "decoder": checked_shapes("decoder", decoder),
+        }
+        for name, other in (("encoder", "decoder"), ("decoder", "encoder")):
+            taken, given = shapes[other][0], shapes[name][1]
+            if given not in ([taken, taken], (taken, taken)):
                 raise ValueError(
                     f"{name} must end in a mean and a log-variance, each of the "
-                    f"shape {other.input_shape} that the other network takes, but "
-                    f"its outputs have shape {network.output_shape}."
+                    f"shape {taken} that the {other} takes, but its outputs have "
+                    f"shape {given}."
                 )
         self.encoder, self.decoder = encoder, decoder
         self.built = True
@@ -87,14 +91,15 @@ class HierarchicalPrior(keras.layers.Layer):
         Parameters
         ----------
         num_samples : int
-        seed : int or keras.random.SeedGenerator, optional
+        seed : optional
+            As for `VAE`, or Keras' generator.
 
         Returns
         -------
         tensor, shape (num_samples, dim)
         """
-        if not isinstance(seed, keras.random.SeedGenerator):
-            seed = generator(seed)  # other numbers for z than for u
+        num_samples = integer("num_samples", num_samples)
+        seed = generator(seed)  # other numbers for z than for u
         u = normal((num_samples, self.latent_dim), seed)
         mean, log_var = self.decoder(u)
         return reparameterize(mean, log_var, normal(ops.shape(mean), seed))

@@ -7,29 +7,50 @@ network, under XLA on a CPU, TensorFlow's Philox takes a third and Keras' defaul
 """
 
 import math
+from numbers import Integral
 
 import keras
 import numpy as np
 from keras import ops
 
+from ..arguments import rng
 from .backend import this_device
 
 
 def generator(seed=None):
-    """Keras' generator, of any integer, NumPy's and negative ones as well.
+    """Keras' generator, of whatever is a seed to Keras or NumPy.
 
     Parameters
     ----------
-    seed : int, optional
-        Modulo 2^32; fresh entropy if left out.
+    seed : int, SeedSequence, generator of numpy.random or of Keras, optional
+        An int modulo 2^32, negative ones as well. A generator moves on: Keras' own is
+        used itself, one of NumPy for a number. Fresh entropy if left out.
 
     Returns
     -------
     keras.random.SeedGenerator
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
     """
-    if isinstance(seed, (int, np.integer)):
-        seed = int(seed) % 2**32
+    seed = reseeded(seed)
+    if isinstance(seed, keras.random.SeedGenerator):
+        return seed
     return keras.random.SeedGenerator(seed)
+
+
+def reseeded(seed):
+    """Return a seed as Keras takes it: its generator, an int below 2^32, or None.
+
+    Parameters, and what is raised, are those of `generator`.
+    """
+    if seed is None or isinstance(seed, keras.random.SeedGenerator):
+        return seed
+    if isinstance(seed, Integral) and not isinstance(seed, bool):
+        return int(seed) % 2**32
+    return int(rng("seed", seed).integers(2**32))
 
 
 def uniform(shape, seed):
@@ -38,13 +59,14 @@ def uniform(shape, seed):
     Parameters
     ----------
     shape : tuple of int or tensor
-    seed : int or keras.random.SeedGenerator
-        A generator gives other numbers at every call.
+    seed
+        As for `generator`. One of Keras or NumPy gives other numbers at every call.
 
     Returns
     -------
     tensor of floats, multiples of 2^-24 in [0, 1)
     """
+    seed = reseeded(seed)
     if _has_no_words():
         return keras.random.uniform(shape, seed=seed)
     return _fraction(shape, seed, bits=24)
@@ -62,6 +84,7 @@ def normal(shape, seed):
     -------
     tensor of floats, at most 5.3 from zero
     """
+    seed = reseeded(seed)
     if _has_no_words():
         return keras.random.normal(shape, seed=seed)
     # The middles of 2^23 intervals: the ends, where the inverse is infinite, stay
@@ -107,10 +130,12 @@ def _product(shape):
 
 
 def _words(seed):
+    if seed is None:
+        seed = generator()
     if isinstance(seed, keras.random.SeedGenerator):
         first, second = ops.unstack(ops.cast(seed.next(), "uint32"))
     else:
-        first, second = ops.unstack(np.array([seed % 2**32, 0], "uint32"))
+        first, second = ops.unstack(np.array([seed, 0], "uint32"))
     # Every device holds the same generators, but draws for images of its own.
     device = ops.cast(this_device(), "uint32")
     return first + device * np.uint32(0x9E3779B9), second

@@ -1,9 +1,12 @@
 """What ``VAE.fit`` adds to Keras: a shuffle that can be resumed, and a KL warm-up."""
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 
-from .likelihoods import check_positive_integer
+from ..arguments import integer, real
+from .backend import on_one_device
 
 MINIBATCH_HOOKS = {
     f"on_{kind}batch_{end}" for kind in ("", "train_") for end in ("begin", "end")
@@ -52,6 +55,43 @@ class ShuffledImages(keras.utils.PyDataset):
         return (self.images[chosen],)
 
 
+def is_stream(x):
+    """Tell what gives batches of images, one after the other, from an array-like."""
+    own = (list, tuple, dict, str, bytes)
+    return isinstance(x, Iterable) and not (
+        isinstance(x, own) or hasattr(x, "__array__")
+    )
+
+
+def first_batch(stream, name):
+    """Return a stream's first batch, and the stream as if nobody had looked.
+
+    Parameters
+    ----------
+    stream : tf.data.Dataset, keras.utils.PyDataset, generator or other iterable
+    name : str
+        Of the argument, for the error.
+
+    Raises
+    ------
+    ValueError
+        If there is no batch.
+    """
+    batches = iter(stream)
+    try:
+        first = next(batches)
+    except StopIteration:
+        raise ValueError(f"{name} is a {type(stream).__name__} without data.") from None
+    if batches is stream:
+        stream = _chained(first, stream)  # no itertools.chain: Keras wants generators
+    return keras.tree.map_structure(on_one_device, first), stream
+
+
+def _chained(first, rest):
+    yield first
+    yield from rest
+
+
 def hears_minibatches(callbacks):
     """Tell whether a callback wants to be called at every minibatch.
 
@@ -80,17 +120,19 @@ def _hears_minibatches(callback):
 
 
 class KLWarmUp(keras.callbacks.Callback):
-    """Raise the weight of the KL term from `start` to 1 over the first epochs.
+    """Raise the weight of the KL term over the first epochs to that of the model.
 
-    When training ends, even before that, the weight is 1. Evaluation and validation
-    report the bound itself, at weight 1, throughout.
+    In epoch e it is the model's `kl_weight` times ``start + (1 - start) * share``,
+    where share is e / `epochs`, at most 1. When training ends, or is cut short, the
+    model's own weight counts again. Evaluation and validation report the bound
+    itself, at weight 1, throughout.
 
     Parameters
     ----------
     epochs : int
-        The epoch, counted from 0, from which the weight is 1.
+        The epoch, counted from 0, from which the weight is the model's.
     start : float
-        Weight in the first epoch.
+        Share of the model's weight in the first epoch.
 
     Raises
     ------
@@ -104,14 +146,10 @@ class KLWarmUp(keras.callbacks.Callback):
 
     def __init__(self, epochs, start=0.0):
         super().__init__()
-        check_positive_integer("epochs", epochs)
-        if not 0 <= start <= 1:
-            raise ValueError(f"start is {start!r}, but must lie in [0, 1].")
-        self.epochs, self.start = epochs, start
+        self.epochs = integer("epochs", epochs)
+        self.start = real("start", start, least=0, most=1)
 
     def on_epoch_begin(self, epoch, logs=None):
         share = min(1.0, epoch / self.epochs)
-        self.model.kl_weight.assign(self.start + (1 - self.start) * share)
-
-    def on_train_end(self, logs=None):
-        self.model.kl_weight.assign(1.0)
+        # `VAE.fit` sets it back to 1, whatever ends the training.
+        self.model.kl_share.assign(self.start + (1 - self.start) * share)
