@@ -131,7 +131,7 @@ class NormalGamma:
             - (after.a - self.a) * LOG_2_PI
         )
 
-    def coordinate_ascent(self, x, *, tau=None, tol=1e-12, max_iter=1000):
+    def coordinate_ascent(self, x, *, tau=None, tol=1e-14, max_iter=1000):
         """Approximate the posterior, this being the prior, by the best q(mu) q(tau).
 
         Implements Bishop (2006), eqs. (10.26) to (10.30), where the shape of q(tau) is
@@ -279,12 +279,12 @@ def _arrived(elbo, left):
     if len(elbo) < 3:
         return False
     gain, before = elbo[-1] - elbo[-2], elbo[-2] - elbo[-3]
-    return bool(gain <= 0 or gain**2 <= left * (before - gain))
+    return bool(gain <= 0 or gain <= left * (before / gain - 1))
 
 
-def _warn_of_convergence(max_iter):
+def _warn_of_convergence(max_iter, stacklevel=3):
     message = f"no convergence after {max_iter} iterations: raise max_iter or tol."
-    warnings.warn(message, ConvergenceWarning, stacklevel=3)
+    warnings.warn(message, ConvergenceWarning, stacklevel=stacklevel)
 
 
 def _all_or_nothing(method):
@@ -486,7 +486,7 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
             if elbo[-1] > self.lower_bound_:
                 self._keep(*q, elbo, converged, len(elbo) // 3 - 1)
         if self.max_iter and not self.converged_:
-            _warn_of_convergence(self.max_iter)
+            _warn_of_convergence(self.max_iter, stacklevel=4)
         return self
 
     def _ascend(self, X, resp):
@@ -623,7 +623,7 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
 
     def _by_blocks(self, X, function):
         """Return what `function` makes of the features of every block, joined."""
-        blocks = _blocks(X, _numbers(self._gaussians))
+        blocks = _blocks(X, len(self.weights_))
         return np.concatenate(
             [function(_features(X[block], self._prior)) for block in blocks]
         )
@@ -787,7 +787,7 @@ class _Statistics:
 def _sweep(X, prior, alpha, gaussians, resp=None, repeats=1.0):
     """Return the statistics of the best q(z), or the given, every row counted often."""
     weights, total, entropy = _log_rho(prior, alpha, gaussians), 0.0, 0.0
-    for block in _blocks(X, _numbers(gaussians)):
+    for block in _blocks(X, len(alpha)):
         features = _features(X[block], prior)
         if resp is None:
             r, log_r = _responsibilities(weights @ features)
@@ -940,21 +940,16 @@ def _roots(inverse):
         ) from None
 
 
-def _numbers(gaussians):
-    """Numbers that a row takes: its features, log rho and r."""
-    k, d = gaussians.mean.shape
-    return d * (d + 3) // 2 + 1 + 2 * k
-
-
-def _blocks(X, numbers):
-    """Return slices of rows that take so many numbers each."""
-    rows = max(128, BLOCK // numbers)
+def _blocks(X, components=0):
+    """Return slices of rows; a row takes its features, and log rho and r of each."""
+    d = X.shape[1]
+    rows = max(128, BLOCK // (d * (d + 3) // 2 + 1 + 2 * components))
     return [slice(i, i + rows) for i in range(0, len(X), rows)]
 
 
 def _covariance(X, center, names):
     """Return the covariance of X, or say which columns make it singular."""
-    gaps = (X[block] - center for block in _blocks(X, X.shape[1]))
+    gaps = (X[block] - center for block in _blocks(X))
     with np.errstate(over="ignore", invalid="ignore"):
         covariance = sum(gap.T @ gap for gap in gaps) / (len(X) - 1)
     variances, bad = np.diag(covariance), X.max(axis=0) == X.min(axis=0)
