@@ -14,15 +14,14 @@ Conjugate Bayesian analysis of the Gaussian distribution, section 3; Hoffman, Bl
 and Paisley (2013), Stochastic variational inference, JMLR 14.
 """
 
-import contextlib
 import dataclasses
 import functools
-import itertools
 import math
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral, Real
 from typing import ClassVar
+
+from utils import arguments
 
 import numpy as np
 from scipy import special, stats
@@ -30,21 +29,23 @@ from scipy.linalg import lapack
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 
 # Private, but there since 1.2: with these, scikit-learn's estimators name what is bad.
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
-from threadpoolctl import ThreadpoolController  # scikit-learn requires it
 
 LOG_2_PI = math.log(2 * math.pi)
 TINY = np.finfo(float).tiny
 # Shares of a column's variance, not explained by others, that count as zero.
 DEPENDENT = 1e-13
-# Numbers in the arrays of a block of rows: half a megabyte stays in a core's cache.
-BLOCK = 2**16
-# Parts of a sum over the data; fixed, so that threads do not change its rounding.
-PARTS = 32
+# Coordinates whose squares, times counts, are still finite.
+FARTHEST = 1e140
+# Numbers in the arrays of a block of rows, 2 MB: products are large enough for BLAS's
+# threads to be worth their start, and memory is small beside that of any large data.
+BLOCK = 2**18
+# How far a fit is moved to see whether it comes back, in standard deviations of its
+# components. Less leaves slow escapes below `tol`, more costs passes.
+DISTURBANCE = 0.3
 COUNT = Interval(Integral, 1, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
 NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
@@ -66,7 +67,8 @@ class NormalGamma:
     ------
     ValueError
         If a parameter is not finite, or one but the mean not positive; by the methods,
-        if observations are not a sequence of finite numbers.
+        if observations are not a sequence of finite numbers, or so large that their
+        squares are not.
 
     Examples
     --------
@@ -80,16 +82,14 @@ class NormalGamma:
     b: float = 1.0
 
     def __post_init__(self):
-        if not (isinstance(self.mean, Real) and math.isfinite(self.mean)):
-            raise ValueError(f"mean is {self.mean!r}, but must be a finite number.")
-        _require_positive(kappa=self.kappa, a=self.a, b=self.b)
         for name, value in vars(self).items():
-            object.__setattr__(self, name, float(value))
+            bounds = {} if name == "mean" else {"above": 0}
+            object.__setattr__(self, name, arguments.real(name, value, **bounds))
 
     @property
     def mu(self):
         """Marginal of mu, a Student t, as a frozen `scipy.stats` distribution."""
-        scale = math.sqrt(self.b / (self.a * self.kappa))
+        scale = math.sqrt(self.b / self.a) / math.sqrt(self.kappa)
         return stats.t(2 * self.a, loc=self.mean, scale=scale)
 
     @property
@@ -99,28 +99,24 @@ class NormalGamma:
 
     def log_prob(self, mu, tau):
         """Log density of (mu, tau), broadcast, in nats; -inf where tau <= 0."""
-        inside = np.asarray(tau) > 0
-        precision = self.kappa * np.where(inside, tau, 1.0)
-        log_normal = (
-            np.log(precision) - LOG_2_PI - precision * (np.asarray(mu) - self.mean) ** 2
-        )
-        return np.where(inside, 0.5 * log_normal + self.tau.logpdf(tau), -np.inf)[()]
+        return _log_prob(mu, tau, self.mean, self.kappa, self.a, self.b, True)
 
     def sample(self, num_samples, seed=None):
-        """Draw arrays (mu, tau); `seed` is one, or a `numpy.random.Generator`."""
-        rng = np.random.default_rng(seed)
+        """Draw arrays (mu, tau); `seed` is one, or a generator of `numpy.random`."""
+        num_samples = arguments.integer("num_samples", num_samples)
+        rng = arguments.rng("seed", seed)
         tau = rng.gamma(self.a, 1 / self.b, num_samples)
         return rng.normal(self.mean, 1 / np.sqrt(self.kappa * tau)), tau
 
     def posterior(self, x):
         """Return the posterior after observations `x`, shape (n,)."""
-        n, sample_mean, scatter = _summary(x)
-        kappa, gap = self.kappa + n, sample_mean - self.mean
+        n, gap, scatter = self._summary(x)
+        kappa = self.kappa + n
         return NormalGamma(
             mean=self.mean + n / kappa * gap,
             kappa=kappa,
             a=self.a + n / 2,
-            b=self.b + 0.5 * (scatter + self.kappa * n / kappa * gap**2),
+            b=self.b + 0.5 * (scatter + self.kappa * n / kappa * gap * gap),
         )
 
     def log_evidence(self, x):
@@ -135,7 +131,7 @@ class NormalGamma:
             - (after.a - self.a) * LOG_2_PI
         )
 
-    def coordinate_ascent(self, x, *, tau=None, tol=1e-12, max_iter=1000):
+    def coordinate_ascent(self, x, *, tau=None, tol=1e-14, max_iter=1000):
         """Approximate the posterior, this being the prior, by the best q(mu) q(tau).
 
         Implements Bishop (2006), eqs. (10.26) to (10.30), where the shape of q(tau) is
@@ -148,7 +144,8 @@ class NormalGamma:
         tau : float, optional
             E[tau] to start from. Default: the prior's, a / b.
         tol : float
-            Stop once an iteration, both updates, gains less of the ELBO, relatively.
+            Stop once no more of the ELBO is left to gain, in nats per observation, if
+            gains go on shrinking as the last two did. An iteration is both updates.
         max_iter : int
             Largest number of iterations; a `ConvergenceWarning` tells of reaching it.
 
@@ -156,33 +153,48 @@ class NormalGamma:
         -------
         MeanField
         """
-        n, sample_mean, scatter = _summary(x)
-        tau = self.a / self.b if tau is None else tau
-        _require_positive(tau=tau)
-        if not (isinstance(tol, Real) and tol >= 0):
-            raise ValueError(f"tol is {tol!r}, but must be a number, 0 or above.")
-        if not (isinstance(max_iter, Integral) and max_iter >= 1):
-            raise ValueError(f"max_iter is {max_iter!r}, but must be 1 or more.")
-        mean = self.mean + n / (self.kappa + n) * (sample_mean - self.mean)
-        about = scatter + n * (sample_mean - mean) ** 2
-        about += self.kappa * (mean - self.mean) ** 2
-        a, b = self.a, self.a / tau
-        trace, previous, converged = [], -math.inf, False
+        n, gap, scatter = self._summary(x)
+        b = self.b
+        if tau is not None:
+            b = self.a / arguments.real("tau", tau, above=0)
+            if not 0 < b < math.inf:
+                raise ValueError(f"tau is {tau}, too far from 1 to divide a by it.")
+        tol = arguments.real("tol", tol, least=0)
+        max_iter = arguments.integer("max_iter", max_iter)
+        mean = self.mean + n / (self.kappa + n) * gap
+        about = scatter + self.kappa * n / (self.kappa + n) * gap * gap
+        a, trace, converged = self.a, [], False
         for _ in range(max_iter):
             precision = (self.kappa + n) * a / b
             # E[sum (x_i - mu)² + kappa (mu - mean)²] under q(mu)
             squares = about + (self.kappa + n) / precision
             trace.append((precision, a, b, self._elbo(n, squares, precision, a, b)))
             a, b = self.a + (n + 1) / 2, self.b + squares / 2
-            elbo = self._elbo(n, squares, precision, a, b)
-            trace.append((precision, a, b, elbo))
-            if converged := elbo - previous <= tol * abs(elbo):
+            trace.append((precision, a, b, self._elbo(n, squares, precision, a, b)))
+            if converged := _arrived([row[-1] for row in trace[-5::2]], tol * n):
                 break
-            previous = elbo
         else:
             _warn_of_convergence(max_iter)
         trace = np.array(trace).T
         return MeanField(np.full(trace.shape[1], mean), *trace, bool(converged))
+
+    def _summary(self, x):
+        """Return n, the mean of `x` less the prior's, and the squares about the former.
+
+        As errors: what is no sequence of finite numbers whose squares are finite.
+        """
+        x = arguments.real_array("x", x, ("n",))
+        if not len(x):
+            raise ValueError("x is empty, but must hold an observation or more.")
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = x.mean()
+            gap, scatter = float(mean - self.mean), float(np.sum((x - mean) ** 2))
+        if not math.isfinite(scatter + (self.kappa + len(x)) * gap * gap):
+            raise ValueError(
+                f"x is as large as {np.abs(x).max():.3g}, too large to be squared: "
+                "scale it."
+            )
+        return len(x), gap, scatter
 
     def _elbo(self, n, squares, precision, a, b):
         tau, log_tau = a / b, special.psi(a) - math.log(b)
@@ -239,31 +251,56 @@ class MeanField:
 
     def log_prob(self, mu, tau):
         """Log density of (mu, tau), broadcast, in nats; -inf where tau <= 0."""
-        return self.mu.logpdf(mu) + self.tau.logpdf(tau)
+        return _log_prob(mu, tau, self.mean, self.precision, self.a, self.b, False)
 
 
-def _summary(x):
-    """Return n, the mean of `x`, and the sum of squares about it."""
-    x = np.asarray(x)
-    if x.ndim != 1 or not len(x):
-        raise ValueError(f"x has shape {x.shape}, but must be (n,), n at least 1.")
-    if x.dtype.kind not in "biuf" or not np.isfinite(x).all():
-        raise ValueError("x must be finite real numbers.")
-    mean = x.mean(dtype=float)
-    return len(x), float(mean), float(np.sum((x - mean) ** 2))
+def _log_prob(mu, tau, mean, precision, a, b, times_tau):
+    """Log N(mu | mean, 1 / precision) Gam(tau | a, b), or with precision times tau."""
+    mu, tau = arguments.real_array("mu", mu), arguments.real_array("tau", tau)
+    inside = tau > 0
+    safe = np.where(inside, tau, 1.0)
+    if times_tau:
+        precision = precision * safe
+    # What overflows is a square or a product to be subtracted: the answer is -inf.
+    with np.errstate(over="ignore"):
+        gap = np.sqrt(precision) * (mu - mean)
+        log_normal = 0.5 * (np.log(precision) - LOG_2_PI - gap**2)
+        log_gamma = a * math.log(b) - special.gammaln(a) - b * safe
+        log_gamma += (a - 1) * np.log(safe)
+    return np.where(inside, log_normal + log_gamma, -np.inf)[()]
 
 
-def _require_positive(**arguments):
-    for name, value in arguments.items():
-        if not (isinstance(value, Real) and 0 < value < math.inf):
-            raise ValueError(f"{name} is {value!r}, but must be a positive number.")
+def _arrived(elbo, left):
+    """Whether at most `left` is left to gain, if gains go on shrinking as they did.
+
+    Then they are a geometric series. Gains that grow, as on leaving a plateau, say
+    nothing about what is left, however small they are.
+    """
+    if len(elbo) < 3:
+        return False
+    gain, before = elbo[-1] - elbo[-2], elbo[-2] - elbo[-3]
+    return bool(gain <= 0 or gain <= left * (before / gain - 1))
 
 
-def _warn_of_convergence(max_iter):
-    message = (
-        f"the ELBO still rises after {max_iter} iterations: raise max_iter or tol."
-    )
-    warnings.warn(message, ConvergenceWarning, stacklevel=3)
+def _warn_of_convergence(max_iter, stacklevel=3):
+    message = f"no convergence after {max_iter} iterations: raise max_iter or tol."
+    warnings.warn(message, ConvergenceWarning, stacklevel=stacklevel)
+
+
+def _all_or_nothing(method):
+    """Whatever stops the method, the estimator is then what it was before."""
+
+    @functools.wraps(method)
+    def guarded(self, X, y=None):
+        before = dict(vars(self))
+        try:
+            return method(self, X, y)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return guarded
 
 
 class VariationalGaussianMixture(DensityMixin, BaseEstimator):
@@ -278,14 +315,21 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
     n_components : int
         K. Components that the data have no use for lose their weight.
     tol : float
-        Stop once an iteration gains less of the ELBO, relatively.
+        Stop once no more of the ELBO is left to gain, in nats per point, if gains go on
+        shrinking as the last two did, and a copy of the fit that is disturbed a little
+        comes back to the same bound: from a plateau it climbs away, and is gone on
+        with. No unit, origin or number of the data matters. `BayesianGaussianMixture`
+        compares the gain of one iteration with its `tol`, 1e-3, in nats for all points
+        together, and takes the first plateau.
     reg_covar : float
-        A variance that every point is spread by, in all directions: scikit-learn adds
-        it, times N_k, to the diagonal of the scatter. Here q(z) and the ELBO count it
-        as well, so that the bound, though looser, still climbs.
+        A variance, in squared units of the data, that every point is spread by, in all
+        directions: scikit-learn adds it, times N_k, to the diagonal of the scatter.
+        Here q(z) and the ELBO count it as well, so that the bound, though looser, still
+        climbs.
     max_iter : int
-        Largest number of iterations; a `ConvergenceWarning` tells of reaching it.
-        With 0, q is fitted to the start's responsibilities, and left there.
+        Largest number of iterations, those of disturbed copies among them; a
+        `ConvergenceWarning` tells of reaching it. With 0, q is fitted to the start's
+        responsibilities, and left there.
     n_init : int
         Number of starts, of which the one with the best bound is kept.
     init_params : {"kmeans", "random"} or array-like, shape (n_samples, n_components)
@@ -301,16 +345,17 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         nu_0, above n_features - 1. Default: n_features.
     covariance_prior : array-like, shape (n_features, n_features), optional
         W_0⁻¹. Default: the covariance of the data.
-    random_state : int, RandomState instance or None
+    random_state : int, SeedSequence, generator of `numpy.random` or None
         For the start, and for `sample`.
     verbose : int
         Above 0, show a progress bar.
     learning_decay, learning_offset : float
         Block t = 1, 2, ... given to `partial_fit` moves q by a share of
         (t + learning_offset)^-learning_decay.
-    total_samples : float
-        Number of points that the blocks given to `partial_fit` stand for: set it to the
-        size of your data.
+    total_samples : float, optional
+        Number of points that a block given to `partial_fit` stands for. Default: the
+        points seen so far, `n_samples_seen_`. Set it to the size of your data if you
+        know that, or if blocks come again.
 
     Attributes
     ----------
@@ -328,12 +373,17 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         Lower bound of log p(X) after every update, in nats, no constant left out. The
         first three are for the start's responsibilities: all else at the prior; q(pi)
         updated; all q(mu_k, Lambda_k) updated. Then three for every iteration: q(z),
-        q(pi), all q(mu_k, Lambda_k). After `partial_fit`: one for every block, a noisy
-        estimate from that block of the bound for `total_samples` points.
+        q(pi), all q(mu_k, Lambda_k). Of a disturbed copy that climbs away it has what
+        lies above the plateau, so that it never falls; of others, nothing. After
+        `partial_fit`: one for every block, a noisy estimate from that block of the
+        bound for `total_samples` points.
     lower_bound_ : float
         The last of `elbo_`.
     n_iter_, converged_ : int, bool
-        Of the start that was kept; after `partial_fit`, the number of blocks and False.
+        Of the start that was kept, iterations in `elbo_` only; after `partial_fit`, the
+        number of blocks and False.
+    n_samples_seen_ : int
+        Points given to `fit`, and to `partial_fit` since.
     n_features_in_, feature_names_in_, and the priors, ending in ``prior_``
         As scikit-learn has them.
 
@@ -341,7 +391,9 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
     ------
     ValueError
         If data or parameters are not as above; if columns are constant or dependent
-        while `covariance_prior` is None; if a W_k⁻¹ is singular to rounding.
+        while `covariance_prior` is None; if a W_k⁻¹ is singular to rounding; if points
+        are too far from the others to be squared. What stops `fit` or `partial_fit`
+        leaves the estimator as it was.
 
     Notes
     -----
@@ -351,7 +403,7 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
     products of two coordinates, the coordinates and 1; a matrix product of these gives
     the log responsibilities, another the sums for the other factors. That takes time
     O(n_samples n_components n_features²), and no memory that grows with n_samples but
-    for the start's responsibilities. Blocks run in as many threads as BLAS has.
+    for the start's responsibilities.
 
     Coordinates are those in which the data have mean zero and W_0 = 1. So units, origin
     and correlations do not matter, and distances lose to rounding at most about
@@ -378,11 +430,11 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         "mean_prior": ["array-like", None],
         "degrees_of_freedom_prior": [POSITIVE, None],
         "covariance_prior": ["array-like", None],
-        "random_state": ["random_state"],
+        "random_state": "no_validation",
         "verbose": ["verbose"],
         "learning_decay": [Interval(Real, 0, 1, closed="both")],
         "learning_offset": [NOT_NEGATIVE],
-        "total_samples": [POSITIVE],
+        "total_samples": [POSITIVE, None],
     }
 
     def __init__(
@@ -391,7 +443,7 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         *,
         tol=1e-6,
         reg_covar=0.0,
-        max_iter=500,
+        max_iter=1000,
         n_init=1,
         init_params="kmeans",
         weight_concentration_prior=None,
@@ -403,7 +455,7 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         verbose=0,
         learning_decay=0.7,
         learning_offset=10.0,
-        total_samples=1e6,
+        total_samples=None,
     ):
         self.n_components = n_components
         self.tol = tol
@@ -422,41 +474,59 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         self.learning_offset = learning_offset
         self.total_samples = total_samples
 
+    @_all_or_nothing
     def fit(self, X, y=None):
         """Fit q by coordinate ascent to `X`, shape (n_samples, n_features)."""
         self._validate_params()
         X = self._check_first(X)
-        rng = check_random_state(self.random_state)
-        self.lower_bound_, self._blocks = -math.inf, 0
+        rng = arguments.random_state("random_state", self.random_state)
+        self.lower_bound_, self._blocks, self.n_samples_seen_ = -math.inf, 0, len(X)
         for _ in range(self.n_init if isinstance(self.init_params, str) else 1):
-            *q, elbo, converged = self._ascend(X, self._start(X, rng))
-            if not elbo[-1] <= self.lower_bound_:
+            q, elbo, converged = self._ascend(X, self._start(X, rng))
+            if elbo[-1] > self.lower_bound_:
                 self._keep(*q, elbo, converged, len(elbo) // 3 - 1)
         if self.max_iter and not self.converged_:
-            _warn_of_convergence(self.max_iter)
+            _warn_of_convergence(self.max_iter, stacklevel=4)
         return self
 
     def _ascend(self, X, resp):
-        """Return alpha, the Gaussians, the trace of the ELBO, whether it converged."""
-        prior, elbo, iterations = self._prior, [], range(self.max_iter + 1)
-        alpha, gaussians = prior.factors(self.n_components)
+        """Return alpha and the Gaussians, the trace of the ELBO, if it converged."""
+        sweeps, tol = self.max_iter + 1, self.tol * len(X)
+        nothing = self._prior.factors(self.n_components)
+        q, elbo, converged = self._climb(X, *nothing, sweeps, tol, resp)
+        sweeps -= len(elbo) // 3
+        rng = np.random.default_rng(0)
+        # Of one component the bound has one maximum, and no plateau.
+        while converged and self.n_components > 1:
+            away = _disturbed(*q, rng)
+            away, more, converged = self._climb(X, *away, sweeps, tol / 10)
+            sweeps -= len(more) // 3
+            if not more or more[-1] <= elbo[-1] + tol:
+                break
+            more = np.reshape(more, (-1, 3))
+            q, elbo = away, elbo + more[more[:, 0] > elbo[-1]].ravel().tolist()
+        return q, elbo, converged
+
+    def _climb(self, X, alpha, gaussians, sweeps, tol, resp=None):
+        """Return as `_ascend` does, by iterations alone, the first from `resp`."""
+        prior, elbo, sweeps = self._prior, [], range(sweeps)
         if self.verbose:
             from tqdm import tqdm
 
-            iterations = tqdm(iterations, desc="coordinate ascent", unit="pass")
-        with _block_map() as run:
-            for i in iterations:
-                found = _sweep(X, prior, alpha, gaussians, run, resp)
-                resp = None
-                elbo.append(_elbo(found, prior, alpha, gaussians))
-                alpha = prior.alpha + found.counts
-                elbo.append(_elbo(found, prior, alpha, gaussians))
-                gaussians = _update(found, prior)
-                elbo.append(_elbo(found, prior, alpha, gaussians))
-                if i and elbo[-1] - elbo[-4] <= self.tol * abs(elbo[-1]):
-                    return alpha, gaussians, elbo, True
-        return alpha, gaussians, elbo, False
+            sweeps = tqdm(sweeps, desc="coordinate ascent", unit="pass")
+        for _ in sweeps:
+            found = _sweep(X, prior, alpha, gaussians, resp)
+            resp = None
+            elbo.append(_elbo(found, prior, alpha, gaussians))
+            alpha = prior.alpha + found.counts
+            elbo.append(_elbo(found, prior, alpha, gaussians))
+            gaussians = _update(found, prior)
+            elbo.append(_elbo(found, prior, alpha, gaussians))
+            if _arrived(elbo[-7::3], tol):
+                return (alpha, gaussians), elbo, True
+        return (alpha, gaussians), elbo, False
 
+    @_all_or_nothing
     def partial_fit(self, X, y=None):
         """Move q towards what a block `X` of the data asks for.
 
@@ -470,18 +540,19 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         self._validate_params()
         first = not hasattr(self, "means_")
         X = self._check_first(X) if first else self._check_more(X)
-        prior, repeats = self._prior, self.total_samples / len(X)
-        with _block_map() as run:
-            if first:
-                self._blocks, self.elbo_ = 0, np.empty(0)
-                resp = self._start(X, check_random_state(self.random_state))
-                alpha, gaussians = prior.factors(self.n_components)
-                found = _sweep(X, prior, alpha, gaussians, run, resp, repeats)
-                alpha, gaussians = prior.alpha + found.counts, _update(found, prior)
-            else:
-                alpha, gaussians = self.weight_concentration_, self._gaussians
-            found = _sweep(X, prior, alpha, gaussians, run, None, repeats)
-        self._blocks += 1
+        seen = len(X) + (0 if first else self.n_samples_seen_)
+        prior = self._prior
+        repeats = (self.total_samples or seen) / len(X)
+        if first:
+            self._blocks = 0
+            rng = arguments.random_state("random_state", self.random_state)
+            alpha, gaussians = prior.factors(self.n_components)
+            found = _sweep(X, prior, alpha, gaussians, self._start(X, rng), repeats)
+            alpha, gaussians = prior.alpha + found.counts, _update(found, prior)
+        else:
+            alpha, gaussians = self.weight_concentration_, self._gaussians
+        found = _sweep(X, prior, alpha, gaussians, None, repeats)
+        self._blocks, self.n_samples_seen_ = self._blocks + 1, seen
         share = (self._blocks + self.learning_offset) ** -self.learning_decay
         alpha = alpha + share * (prior.alpha + found.counts - alpha)
         gaussians = _blend(gaussians, _update(found, prior), share)
@@ -539,9 +610,9 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         With an integer as `random_state`, every call draws the same.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples is {n_samples!r}, but must be 1 or more.")
-        rng, g = check_random_state(self.random_state), self._gaussians
+        n_samples = arguments.integer("n_samples", n_samples)
+        rng = arguments.random_state("random_state", self.random_state)
+        g = self._gaussians
         labels = rng.choice(len(g.nu), n_samples, p=self.weights_)
         X = rng.standard_normal((n_samples, self.n_features_in_))
         chi_squares = rng.chisquare(g.nu[labels] + 1 - self.n_features_in_)
@@ -552,17 +623,14 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
 
     def _by_blocks(self, X, function):
         """Return what `function` makes of the features of every block, joined."""
-        blocks = _slices(0, len(X), _block_rows(self._gaussians))
-        with _block_map() as run:
-            parts = run(
-                lambda block: function(_features(X[block], self._prior)), blocks
-            )
-            return np.concatenate(list(parts))
+        blocks = _blocks(X, len(self.weights_))
+        return np.concatenate(
+            [function(_features(X[block], self._prior)) for block in blocks]
+        )
 
     def _check_first(self, X):
         """Check the data, and set the priors."""
-        floats = [np.float64, np.float32]
-        X = validate_data(self, X, dtype=floats, ensure_min_samples=2)
+        X = self._validated(X, ensure_min_samples=2)
         n, d = X.shape
         nu = self.degrees_of_freedom_prior
         if n < self.n_components:
@@ -585,9 +653,13 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
             1 / self.n_components if alpha is None else alpha
         )
         self.mean_precision_prior_ = 1.0 if kappa is None else kappa
-        self.mean_prior_ = center if mean is None else _array("mean_prior", mean, (d,))
+        self.mean_prior_ = center
+        if mean is not None:
+            self.mean_prior_ = arguments.real_array("mean_prior", mean, (d,))
         self.degrees_of_freedom_prior_ = d if nu is None else nu
-        self.covariance_prior_ = _array("covariance_prior", covariance, (d, d))
+        self.covariance_prior_ = arguments.real_array(
+            "covariance_prior", covariance, (d, d)
+        )
         root = _prior_root(self.covariance_prior_)
         whitener = np.linalg.inv(root).T
         self._prior = _Prior(
@@ -604,12 +676,23 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
 
     def _check_more(self, X):
         check_is_fitted(self)
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return self._validated(X, reset=False)
+
+    def _validated(self, X, **how):
+        """Check data as scikit-learn does, whose errors do not always name them."""
+        if isinstance(X, np.ma.MaskedArray):
+            X = arguments.plain_array("X", X)
+        try:
+            return validate_data(self, X, dtype=[np.float64, np.float32], **how)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"X is refused. {error}") from error
 
     def _start(self, X, rng):
         """Return responsibilities to start from, shape (n_samples, n_components)."""
         if not isinstance(self.init_params, str):
-            resp = _array("init_params", self.init_params, (len(X), self.n_components))
+            shape = len(X), self.n_components
+            resp = arguments.real_array("init_params", self.init_params, shape)
             excess = np.abs(resp.sum(axis=1) - 1)
             if resp.min() < 0 or excess.max() > 1e-6:
                 row = np.argmax(excess - resp.min(axis=1).clip(max=0))
@@ -701,28 +784,18 @@ class _Statistics:
     entropy: float
 
 
-def _sweep(X, prior, alpha, gaussians, run, resp=None, repeats=1.0):
+def _sweep(X, prior, alpha, gaussians, resp=None, repeats=1.0):
     """Return the statistics of the best q(z), or the given, every row counted often."""
-    weights, rows = _log_rho(prior, alpha, gaussians), _block_rows(gaussians)
-
-    def sums(edges):
-        total, entropy = 0.0, 0.0
-        for block in _slices(*edges, rows):
-            features = _features(X[block], prior)
-            if resp is None:
-                r, log_r = _responsibilities(weights @ features)
-                entropy -= np.vdot(r, log_r)
-            else:
-                r = resp[block].T
-                entropy += special.entr(r).sum()
-            total += r @ features.T
-        return total, entropy
-
-    parts = min(PARTS, -(-len(X) // rows))
-    edges = np.linspace(0, len(X), parts + 1).astype(int)
-    total, entropy = 0.0, 0.0
-    for part in run(sums, itertools.pairwise(edges)):
-        total, entropy = total + repeats * part[0], entropy + repeats * part[1]
+    weights, total, entropy = _log_rho(prior, alpha, gaussians), 0.0, 0.0
+    for block in _blocks(X, len(alpha)):
+        features = _features(X[block], prior)
+        if resp is None:
+            r, log_r = _responsibilities(weights @ features)
+            entropy -= repeats * np.vdot(r, log_r)
+        else:
+            r = resp[block].T
+            entropy += repeats * special.entr(r).sum()
+        total += repeats * (r @ features.T)
     k, d = gaussians.mean.shape
     counts, firsts, pairs = total[:, -1], total[:, -1 - d : -1], total[:, : -1 - d]
     # Without points there is no mean; any will do.
@@ -742,6 +815,8 @@ def _features(x, prior):
     features = np.empty((pairs + d + 1, len(x)))
     features[-1] = 1.0
     z = np.matmul(prior.whitener.T, (x - prior.center).T, out=features[pairs:-1])
+    if not np.abs(z).max(initial=0) < FARTHEST:
+        raise ValueError("X holds points too far from the others to be squared.")
     start = 0
     for i in range(d):
         np.multiply(z[i], z[i:], out=features[start : start + d - i])
@@ -786,6 +861,16 @@ def _update(found, prior):
     inverse += _outer(prior.kappa * found.counts / kappa, gap)
     mean = prior.mean + (found.counts / kappa)[:, None] * gap
     return _Gaussians(kappa, mean, prior.nu + found.counts, _roots(inverse))
+
+
+def _disturbed(alpha, g, rng):
+    """Return alpha and the Gaussians, moved at random by a share of their widths."""
+    k, d = g.mean.shape
+    gap = DISTURBANCE * g.root @ rng.standard_normal((k, d, 1))
+    turn = np.eye(d) + DISTURBANCE * np.tril(rng.uniform(-1, 1, (k, d, d)))
+    mean = g.mean + gap[:, :, 0] / np.sqrt(g.nu)[:, None]
+    alpha = alpha * (1 + DISTURBANCE * rng.uniform(-1, 1, k))
+    return alpha, dataclasses.replace(g, mean=mean, root=g.root @ turn)
 
 
 def _blend(old, new, share):
@@ -855,42 +940,24 @@ def _roots(inverse):
         ) from None
 
 
-def _slices(start, stop, rows):
-    return [slice(i, min(i + rows, stop)) for i in range(start, stop, rows)]
-
-
-def _block_rows(gaussians):
-    """Rows of a block: few enough for the cache, enough to keep BLAS busy."""
-    k, d = gaussians.mean.shape
-    return max(128, BLOCK // (d * (d + 3) // 2 + 1 + 2 * k))
-
-
-@functools.cache
-def _blas():
-    return ThreadpoolController().select(user_api="blas")
-
-
-@contextlib.contextmanager
-def _block_map():
-    """Yield a `map` that runs in as many threads as BLAS has, while BLAS has one.
-
-    Half of the work are elementwise operations, for which BLAS's threads would wait.
-    """
-    threads = max((lib.num_threads for lib in _blas().lib_controllers), default=1)
-    with _blas().limit(limits=1), ThreadPoolExecutor(threads) as pool:
-        yield pool.map if threads > 1 else map
+def _blocks(X, components=0):
+    """Return slices of rows; a row takes its features, and log rho and r of each."""
+    d = X.shape[1]
+    rows = max(128, BLOCK // (d * (d + 3) // 2 + 1 + 2 * components))
+    return [slice(i, i + rows) for i in range(0, len(X), rows)]
 
 
 def _covariance(X, center, names):
     """Return the covariance of X, or say which columns make it singular."""
-    blocks = _slices(0, len(X), max(128, BLOCK // X.shape[1]))
-    gaps = (X[block] - center for block in blocks)
-    covariance = sum(gap.T @ gap for gap in gaps) / (len(X) - 1)
-    if not np.isfinite(covariance).all():
-        raise ValueError("X is too large to be squared: scale it.")
-    deviations = np.sqrt(np.diag(covariance))
-    bad, what = (X.max(axis=0) == X.min(axis=0)) | (deviations == 0), "constant"
+    gaps = (X[block] - center for block in _blocks(X))
+    with np.errstate(over="ignore", invalid="ignore"):
+        covariance = sum(gap.T @ gap for gap in gaps) / (len(X) - 1)
+    variances, bad = np.diag(covariance), X.max(axis=0) == X.min(axis=0)
+    if not (np.isfinite(covariance).all() and (bad | (variances >= TINY)).all()):
+        raise ValueError("X is too large or too small to be squared: scale it.")
+    what = "constant"
     if not bad.any():
+        deviations = np.sqrt(variances)
         correlation = covariance / np.outer(deviations, deviations)
         _, pivots, rank, _ = lapack.dpstrf(correlation, tol=DEPENDENT)
         bad[pivots[rank:] - 1], what = True, "linear combinations of the others"
@@ -903,7 +970,10 @@ def _covariance(X, center, names):
 
 
 def _prior_root(covariance):
-    if not np.allclose(covariance, covariance.T, rtol=1e-8, atol=0):
+    # To rounding of the products of deviations: an entry may be zero but for that.
+    deviations = np.sqrt(np.abs(np.diag(covariance)))
+    slack = 1e-8 * np.outer(deviations, deviations)
+    if (np.abs(covariance - covariance.T) > slack).any():
         raise ValueError("covariance_prior must be symmetric.")
     try:
         return np.linalg.cholesky(covariance)
@@ -913,16 +983,3 @@ def _prior_root(covariance):
             f"covariance_prior must be positive definite, but has the eigenvalue "
             f"{least:.3g}."
         ) from None
-
-
-def _array(name, value, shape):
-    """Return `value` as an array of finite floats of that shape."""
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers of shape {shape}: {error}") from None
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}, but must be {shape}.")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite.")
-    return array
