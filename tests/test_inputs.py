@@ -33,7 +33,6 @@ from utils import (
 import keras
 import numpy as np
 import pytest
-import sympy
 from keras import ops
 
 RNG = np.random.default_rng(0)
@@ -60,7 +59,7 @@ class Counted(keras.utils.PyDataset):
         return (self.images[6 * index : 6 * index + 6],)
 
 
-def tf_data(images, **_):
+def tf_data(images):
     import tensorflow as tf
 
     return tf.data.Dataset.from_tensor_slices(images).batch(6)
@@ -134,6 +133,12 @@ OTHERS = {
         "one number": lambda v: 3,
         "tensor to 255": lambda v: ops.convert_to_tensor(np.asarray(v, "float32")),
     },
+    "flag": {
+        "number": lambda v: 1,
+        "string": str,
+        "NaN": lambda v: np.nan,
+        "None": lambda v: None,
+    },
     "choice": {
         "unknown": lambda v: "no such thing",
         "number": lambda v: 3,
@@ -169,10 +174,11 @@ SAME = {
         "list": lambda v: np.asarray(v).tolist(),
         "nothing masked": np.ma.array,
     },
-    "count": {"NumPy's": np.int64, "small": np.uint8, "array": np.array},
-    "number": {"NumPy's": np.float64, "array": np.array},
+    "count": {"NumPy's": np.int64, "small": np.int16},
+    "number": {"NumPy's": np.float64},
     "seed": {"NumPy's": np.int64},
     "images": {"nothing masked": np.ma.array, "tensor": ops.convert_to_tensor},
+    "flag": {"NumPy's": np.bool_},
     "choice": {},
     "object": {},
 }
@@ -209,16 +215,13 @@ def restored(function):
 
     def call(**given):
         made = model()
-        weights = made.get_weights()
-        states = [(g, np.array(g.state)) for g in (made.seed_generator,)]
-        states += [(made.sampling.seed_generator, None)]
-        states[1] = (states[1][0], np.array(states[1][0].state))
+        state = [*made.variables, *made.optimizer.variables]  # seeds are among them
+        before = [np.array(variable) for variable in state]
         try:
             return function(made, **given)
         finally:
-            made.set_weights(weights)
-            for one, state in states:
-                one.state.assign(state)
+            for variable, value in zip(state, before, strict=True):
+                variable.assign(value)
 
     return call
 
@@ -273,14 +276,11 @@ def likelihood(make, **arguments):
     def call(**given):
         made = make(**given)
         decoded = np.concatenate(
-            [np.float32(FLOATS)] * (1 + isinstance(made, DOUBLE)), axis=-1
+            [np.float32(FLOATS)] * (1 + (make is vae.PredictedGaussian)), axis=-1
         )
         return made.log_prob(BYTES / np.float32(255), decoded)
 
     return call, arguments
-
-
-DOUBLE = vae.PredictedGaussian
 
 
 def check(**given):
@@ -312,6 +312,14 @@ CALLS = {
     "arguments.real": (
         lambda **v: arguments.real("value", **v),
         {"value": ("number", 3.0)},
+    ),
+    "arguments.boolean": (
+        lambda **v: arguments.boolean("value", **v),
+        {"value": ("flag", True)},
+    ),
+    "arguments.choice": (
+        lambda **v: arguments.choice("value", choices=("a", "b"), **v),
+        {"value": ("choice", "a")},
     ),
     "arguments.real_array": (
         lambda **v: arguments.real_array("value", **v),
@@ -813,6 +821,10 @@ RIGHT = {
     ("functionals.Functional", "lagrangian"): {"number": "a constant one"},
     ("functionals.minimize", "boundary"): {"None": "free ends"},
     ("baselines.ProbabilisticPCA", "n_components"): {"list": "candidates: validation"},
+    **{
+        (f"vae.{kind}_decoder", "outputs_per_pixel"): {"float": "2", "bool": "1"}
+        for kind in ("dense", "conv")
+    },
     ("plotting.image_grid", "images"): {"other shape": "any shape will do"},
     ("plotting.latent_manifold", "images"): {"other shape": "any shape will do"},
 }

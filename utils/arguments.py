@@ -181,9 +181,8 @@ def choice(name, value, choices):
     name : str
         Of the argument, for the error.
     value : object
-        Equal to one of them: True and 1 are the same.
+        Equal to one of them: 1 and 1.0 are the same.
     choices : sequence
-        For a switch, ``(False, True)``.
 
     Raises
     ------
@@ -192,8 +191,8 @@ def choice(name, value, choices):
 
     Examples
     --------
-    >>> choice("draw", 1, (False, True))
-    True
+    >>> choice("link", "logit", ("logit", "identity"))
+    'logit'
     """
     value = _unboxed(value)
     for known in choices:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..arguments import choice, integer, real_array
+from ..arguments import boolean, integer, real_array
 from .layers import checked
 from .likelihoods import (
     Dequantized,
@@ -243,7 +243,7 @@ class LearnedGaussian(_LearnedScale, _FittedScale, Likelihood):
         self, shape=(), *, bounds=BOUNDS, initial=None, dequantize=False, **kwargs
     ):
         super().__init__(check_sizes("shape", shape), bounds, initial, **kwargs)
-        self.dequantize = choice("dequantize", dequantize, (False, True))
+        self.dequantize = boolean("dequantize", dequantize)
 
     def _residuals(self, x, decoded):
         return x - self._matched(decoded, x)
@@ -288,7 +288,7 @@ class PredictedGaussian(Dequantized, Likelihood):
 
     def __init__(self, *, bounds=BOUNDS, dequantize=False):
         self.bounds = _checked_bounds(bounds)
-        self.dequantize = choice("dequantize", dequantize, (False, True))
+        self.dequantize = boolean("dequantize", dequantize)
 
     def _split(self, decoded):
         return ops.split(full_precision(decoded), 2, axis=-1)
@@ -346,7 +346,7 @@ class BasisGaussian(_LearnedScale, _FittedScale, Likelihood):
     ):
         basis = _checked_basis(basis)
         super().__init__(basis.shape[:1], bounds, initial, **kwargs)
-        self.dequantize = choice("dequantize", dequantize, (False, True))
+        self.dequantize = boolean("dequantize", dequantize)
         self.basis = self.add_weight(
             shape=basis.shape,
             initializer="zeros",

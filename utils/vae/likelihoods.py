@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..arguments import choice, integer, plain_array, real, real_array
+from ..arguments import boolean, integer, plain_array, real, real_array
 from .random import reseeded, uniform
 
 REMEDY = (
@@ -208,7 +208,7 @@ class Gaussian(Dequantized, Likelihood):
 
     def __init__(self, scale=1.0, *, dequantize=False):
         self.scale = real("scale", scale, above=0)
-        self.dequantize = choice("dequantize", dequantize, (False, True))
+        self.dequantize = boolean("dequantize", dequantize)
 
     def log_prob(self, x, decoded):
         residuals = (x - matched(decoded, x)) / self.scale

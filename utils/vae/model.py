@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..arguments import choice, integer, plain_array, real
+from ..arguments import boolean, choice, integer, plain_array, real
 from .backend import device_loop, is_symbolic, num_devices, variable_scope
 from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
 from .likelihoods import Bernoulli, Likelihood, check_images
@@ -538,7 +538,7 @@ class VAE(SavedSeed, keras.Model):
         """
         num_samples = integer("num_samples", num_samples)
         batch_size = integer("batch_size", batch_size)
-        draw = choice("draw", draw, (False, True))
+        draw = boolean("draw", draw)
         seed = generator(seed)
         if self.prior is None:
             z = keras.random.normal((num_samples, self.latent_dim), seed=seed)
@@ -573,7 +573,7 @@ class VAE(SavedSeed, keras.Model):
             As for `encode` and `sample`.
         """
         batch_size = integer("batch_size", batch_size)
-        draw = choice("draw", draw, (False, True))
+        draw = boolean("draw", draw)
         z = self.sampling(self._encode(self.check_images(images), batch_size))
         return self._pictures(z, batch_size, draw, self.seed_generator)
 
