@@ -630,6 +630,8 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
 
     def _check_first(self, X):
         """Check the data, and set the priors."""
+        for name, least in (("n_components", 1), ("max_iter", 0), ("n_init", 1)):
+            arguments.integer(name, getattr(self, name), least=least)
         X = self._validated(X, ensure_min_samples=2)
         n, d = X.shape
         nu = self.degrees_of_freedom_prior
@@ -680,8 +682,10 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
 
     def _validated(self, X, **how):
         """Check data as scikit-learn does, whose errors do not always name them."""
-        if isinstance(X, np.ma.MaskedArray):
+        if isinstance(X, (np.ndarray, list, tuple)):
             X = arguments.plain_array("X", X)
+            if X.dtype.kind in "US":
+                raise ValueError("X must be numbers, but holds strings.")
         try:
             return validate_data(self, X, dtype=[np.float64, np.float32], **how)
         except (TypeError, ValueError) as error:
