@@ -14,11 +14,18 @@ import pytest
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is JAX already")
-def test_on_jax():
+def test_on_jax(tmp_path):
     chosen = ["-n0", "-m", "not slow and not one_backend", "."]
     # Compiling takes most of the time, the results almost none of it. What is left
-    # out is how XLA makes code fast, not what it computes.
-    settings = {"KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    # out is how XLA makes code fast, not what it computes; and what two tests have in
+    # common, such as the step of a small model, is compiled once.
+    settings = {
+        "KERAS_BACKEND": "jax",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen],
         cwd=Path(__file__).parent,

@@ -60,6 +60,7 @@ def test_it_agrees_with_integration(narrow, binary):
     np.testing.assert_allclose(score.effective_sample_size, effective, rtol=0.1)
 
 
+@pytest.mark.one_backend
 def test_with_one_sample_it_is_the_elbo_in_expectation(narrow, binary):
     many = np.repeat(binary[:1], 20_000, axis=0)
     with warnings.catch_warnings():
@@ -97,6 +98,7 @@ def test_sums_of_weights_are_exact_far_below_zero(binary):
     np.testing.assert_allclose(score.per_image_error, 0.01 / 1e5**0.5, rtol=0.05)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("num_samples", [20, 500])
 def test_an_estimate_that_rests_on_one_draw_is_not_believed(
     narrow, binary, num_samples
@@ -161,7 +163,14 @@ def test_the_shortfall_is_foretold(narrow, binary):
     assert abs(score.shortfall - missing) < 3 * score.monte_carlo_error
 
 
-@pytest.mark.parametrize("num_samples", [1, 7, 5003])
+@pytest.mark.parametrize(
+    "num_samples",
+    [
+        pytest.param(1, marks=pytest.mark.one_backend),
+        7,
+        pytest.param(5003, marks=pytest.mark.one_backend),
+    ],
+)
 def test_any_number_of_samples_is_that_number(model, binary, num_samples):
     """A decoder that ignores z and an encoder that gives the prior: no noise."""
     model.decoder.get_layer("logits").kernel.assign(np.zeros((8, 16)))
@@ -172,6 +181,7 @@ def test_any_number_of_samples_is_that_number(model, binary, num_samples):
     assert score.num_samples == num_samples
 
 
+@pytest.mark.one_backend
 def test_seed_and_text(model, images, monkeypatch):
     first, other = (
         vae.log_likelihood(model, images, 3, seed=seed, verbose=0) for seed in (1, 2)
@@ -255,6 +265,7 @@ def test_active_units_are_those_whose_mean_moves(model, images):
     assert vae.active_units(model, images, threshold=1e6).tolist() == [False, False]
 
 
+@pytest.mark.one_backend
 def test_a_model_with_several_draws_is_scored_like_one_with_one(make_model, binary):
     model, several = make_model(), make_model(num_samples=3)
     several.set_weights(model.get_weights())

@@ -251,7 +251,15 @@ def test_a_thousand_steps_ten_times_too_long_end_in_numbers(name):
     assert np.all(np.isfinite(model.sample(5, draw=True, seed=0)))
 
 
-@pytest.mark.parametrize("name", ["shared", "predicted", "basis", "logistic"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("shared", marks=pytest.mark.one_backend),
+        pytest.param("predicted", marks=pytest.mark.one_backend),
+        "basis",
+        pytest.param("logistic", marks=pytest.mark.one_backend),
+    ],
+)
 def test_it_is_trained_and_saved_with_the_model(name, pictures, tmp_path):
     likelihood = MAKERS[name]()
     model = make_vae(likelihood)
@@ -309,6 +317,7 @@ def test_the_fitted_scale_is_where_the_bound_is_largest(name, pictures):
             assert best + 0.01 < loss() < best + 100
 
 
+@pytest.mark.one_backend
 def test_the_fitted_scale_is_the_root_of_the_mean_squared_residual(pictures):
     model = make_vae(vae.LearnedGaussian(SHAPE))
     model.decoder.set_weights([w * 0 for w in model.decoder.get_weights()])
@@ -485,6 +494,7 @@ def test_a_decoder_without_variances_is_refused():
         vae.PredictedGaussian().log_prob(draw(5, *SHAPE), draw(5, 1, 1, 4))
 
 
+@pytest.mark.one_backend
 def test_vectors_of_any_floats_are_trained_on_scored_and_encoded():
     vectors = 3 * draw(64, 5)
     encoder = vae.dense_encoder((5,), 2, (8,))

@@ -28,7 +28,9 @@ def test_the_loss_is_summed_over_pixels_and_latents_and_averaged_over_images(
     assert loss == pytest.approx((reconstruction + kl).mean(), rel=1e-5)
 
 
-@pytest.mark.parametrize("batch_size", [64, 24])
+@pytest.mark.parametrize(
+    "batch_size", [pytest.param(64, marks=pytest.mark.one_backend), 24]
+)
 def test_loss_reconstruction_and_kl_add_up_also_over_uneven_batches(
     model, images, batch_size
 ):
@@ -154,6 +156,7 @@ IN_BATCHES = {
 }
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("method", IN_BATCHES)
 def test_no_network_is_given_more_than_a_batch(make_model, images, monkeypatch, method):
     """What memory holds beside the result grows with the batch, not the request."""
@@ -239,6 +242,7 @@ def test_predict_gives_draws_an_axis_of_their_own(make_model, images, num_sample
         assert out["decoded"].shape == (*draws, 10, 4, 4)
 
 
+@pytest.mark.one_backend
 def test_flat_images_are_checked_like_others(images):
     flat = images.reshape(64, 16)
     encoder, decoder = vae.dense_encoder((16,), 2, (8,)), vae.dense_decoder(2, (16,))
@@ -276,6 +280,7 @@ def test_the_decoder_must_draw_what_the_encoder_sees(images):
             model.fit(np.repeat(images[..., None], 3, axis=-1), verbose=0)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("make", [vae.dense_decoder, vae.conv_decoder])
 def test_a_decoder_of_another_link_raises_a_doubt(make):
     encoder = vae.dense_encoder((4, 4), 2, (8,))

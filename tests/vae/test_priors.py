@@ -101,6 +101,7 @@ def test_the_score_agrees_with_integration(two_layers):
     assert np.all(np.abs(score.per_image - exact) < 5 * score.per_image_error + 1e-3)
 
 
+@pytest.mark.one_backend
 def test_training_raises_the_bound_and_moves_both_layers(two_layers, images):
     model = two_layers(num_samples=2)
     before = [np.copy(w) for w in model.prior.get_weights()]
