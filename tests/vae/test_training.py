@@ -191,13 +191,7 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(model):
 
 
 @pytest.mark.parametrize(
-    "seed",
-    [
-        None,
-        pytest.param(-1, marks=pytest.mark.one_backend),
-        pytest.param(np.int64(3), marks=pytest.mark.one_backend),
-        pytest.param(2**40, marks=pytest.mark.one_backend),
-    ],
+    "seed", [None, pytest.param(np.int64(-(2**40)), marks=pytest.mark.one_backend)]
 )
 def test_any_seed_and_none_can_train_be_saved_and_go_on(
     make_model, images, tmp_path, seed
