@@ -37,6 +37,7 @@ def test_on_jax(tmp_path):
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
 
 
+@pytest.mark.one_backend
 def test_no_backend_is_named_but_in_one_place():
     folder = Path(__file__).parents[2] / "utils" / "vae"
     for path in set(folder.glob("*.py")) - {folder / "backend.py"}:

@@ -195,6 +195,7 @@ def test_seed_and_text(model, images, monkeypatch):
     assert "64 images, 3 samples each" in str(first)
 
 
+@pytest.mark.one_backend
 def test_one_image_has_no_spread(model, images):
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)

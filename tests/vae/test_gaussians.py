@@ -296,6 +296,7 @@ def test_settings_are_saved(name):
         assert copy.raw.shape == likelihood.raw.shape
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["shared", "per channel", "per dimension", "basis"])
 def test_the_fitted_scale_is_where_the_bound_is_largest(name, pictures):
     model = make_vae(MAKERS[name]())

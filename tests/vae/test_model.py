@@ -280,7 +280,6 @@ def test_the_decoder_must_draw_what_the_encoder_sees(images):
             model.fit(np.repeat(images[..., None], 3, axis=-1), verbose=0)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("make", [vae.dense_decoder, vae.conv_decoder])
 def test_a_decoder_of_another_link_raises_a_doubt(make):
     encoder = vae.dense_encoder((4, 4), 2, (8,))
@@ -419,6 +418,7 @@ def test_parts_that_do_not_fit_are_refused():
         vae.VAE(encoder, decoder, kl_weight="a")
 
 
+@pytest.mark.one_backend
 def test_dropout_acts_in_training_and_not_in_evaluation(images):
     encoder = vae.dense_encoder((4, 4), 2, (8,))
     z = keras.Input((2,))

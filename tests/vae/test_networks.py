@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+# These networks are Keras' own layers, and others build them on JAX as well.
+pytestmark = pytest.mark.one_backend
+
 
 def test_shapes():
     encoder = vae.dense_encoder((4, 6), 3, (8, 7))
@@ -45,7 +48,6 @@ def test_a_wrong_mean_image_is_refused(mean_image, message):
         vae.dense_decoder(3, (4, 6), mean_image=mean_image)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("image_shape", [(8, 12), (8, 8, 3)])
 def test_convolutional_shapes(image_shape):
     encoder = vae.conv_encoder(image_shape, 3, (4, 5), (2, 1), (6,))
@@ -55,7 +57,6 @@ def test_convolutional_shapes(image_shape):
     assert decoder(np.zeros((2, 3), "float32")).shape == (2, *image_shape)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("strides", [2, (1, 2), (3, 2)])
 def test_transposed_convolutions_cover_every_pixel_equally_often(strides):
     decoder = vae.conv_decoder(1, (36, 36), (2, 2), strides, (), "linear")
@@ -68,7 +69,6 @@ def test_transposed_convolutions_cover_every_pixel_equally_often(strides):
     assert interior[0, 0] > 0
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_three_steps_to_a_colour_image_leave_no_checkerboard(outputs):
     decoder = vae.conv_decoder(
@@ -84,7 +84,6 @@ def test_three_steps_to_a_colour_image_leave_no_checkerboard(outputs):
     assert interior[0, 0, 0] > 0
 
 
-@pytest.mark.one_backend
 def test_the_convolutional_pair_learns_small_colour_images():
     """Three steps of stride 2, at ten times the usual learning rate."""
     rng = np.random.default_rng(0)
@@ -130,7 +129,6 @@ def test_means_come_first_and_start_at_the_mean_image(image_shape, kind, outputs
         np.testing.assert_allclose(half, start[None].repeat(2, 0), atol=1e-6)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("image_shape", [(4, 6), (4, 6, 3)])
 def test_each_half_of_a_convolutional_output_has_channels_of_its_own(image_shape):
     decoder = vae.conv_decoder(2, image_shape, (4,), 2, (), outputs_per_pixel=2)

@@ -113,6 +113,7 @@ def test_training_raises_the_bound_and_moves_both_layers(two_layers, images):
     assert np.all(parts > history["loss"])  # several draws tighten the bound
 
 
+@pytest.mark.one_backend
 def test_it_is_saved_with_the_model(two_layers, images, tmp_path):
     model = two_layers()
     model.fit(images, epochs=1, verbose=0)

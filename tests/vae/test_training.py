@@ -29,6 +29,7 @@ def test_the_importance_weighted_loss_by_hand(make_model, images):
     assert float(model.compute_loss(y_pred=out)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.one_backend
 def test_several_draws_differ_and_tighten_the_bound(make_model, images):
     reports, weights = [], make_model().get_weights()
     for k in (1, 50):
