@@ -401,9 +401,9 @@ class VAE(SavedSeed, keras.Model):
             log_w = log_prob + weight * log_ratio
             loss = math.log(self.num_samples) - ops.logsumexp(log_w, axis=0)
         # A device may have no image left, and then the mean of nothing is zero.
-        mean = ops.sum(loss) / ops.maximum(ops.cast(ops.size(loss), loss.dtype), 1.0)
+        images = ops.maximum(ops.cast(ops.size(loss), loss.dtype), 1.0)
         # With several devices, Keras adds up their losses.
-        return (mean + sum(self.losses)) / num_devices()
+        return (ops.sum(loss) / images + sum(self.losses)) / num_devices()
 
     def log_density_ratio(self, z, mean, log_var, noise=None, training=False):
         """Log p(z) - log q(z|x), the part of eq. (4.25) without the likelihood.
