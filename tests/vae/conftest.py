@@ -25,7 +25,7 @@ def make_model():
         link = getattr(settings.get("likelihood"), "link", "logit")
         decoder = vae.dense_decoder(latent_dim, (4, 4), (8,), link=link)
         model = vae.VAE(encoder, decoder, seed=seed, **settings)
-        model.compile(keras.optimizers.Adam(0.01))
+        model.compile(keras.optimizers.SGD(0.003, momentum=0.9))
         return model
 
     return make

@@ -163,14 +163,8 @@ def test_the_shortfall_is_foretold(narrow, binary):
     assert abs(score.shortfall - missing) < 3 * score.monte_carlo_error
 
 
-@pytest.mark.parametrize(
-    "num_samples",
-    [
-        pytest.param(1, marks=pytest.mark.one_backend),
-        7,
-        pytest.param(5003, marks=pytest.mark.one_backend),
-    ],
-)
+@pytest.mark.one_backend
+@pytest.mark.parametrize("num_samples", [1, 7, 5003])
 def test_any_number_of_samples_is_that_number(model, binary, num_samples):
     """A decoder that ignores z and an encoder that gives the prior: no noise."""
     model.decoder.get_layer("logits").kernel.assign(np.zeros((8, 16)))
@@ -222,6 +216,7 @@ def test_bad_arguments(model, images, arguments, message):
         vae.log_likelihood(**{"vae": model, "images": images, **arguments})
 
 
+@pytest.mark.one_backend
 def test_a_data_set_is_refused_and_a_tensor_or_list_is_not(model, images):
     tf = pytest.importorskip("tensorflow")
     for data in (tf.data.Dataset.from_tensor_slices(images).batch(8), Batches(images)):
@@ -246,6 +241,7 @@ class Batches(keras.utils.PyDataset):
 
 
 @pytest.mark.parametrize("threshold", [np.nan, -1, "0.1", None])
+@pytest.mark.one_backend
 def test_activity_needs_a_threshold_and_two_images(model, images, threshold):
     with pytest.raises(ValueError, match=r"^threshold is"):
         vae.active_units(model, images, threshold)

@@ -86,6 +86,7 @@ def gradient(function, start=0.0):
     return -numbers(model.shift)
 
 
+@pytest.mark.one_backend
 def test_the_scale_is_bounded_and_the_bounds_are_within_reach():
     raw = np.float32([-1e30, -1e4, -1, 0, 1, 1e4, 1e30])
     log_scale = numbers(vae.bounded_log_scale(raw, (0.01, 4.0)))
@@ -97,6 +98,7 @@ def test_the_scale_is_bounded_and_the_bounds_are_within_reach():
     np.testing.assert_allclose(log_scale[2:5], expected, rtol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_each_dimension_may_have_bounds_of_its_own():
     """Whitening moves a floor along, so that the density only changes by volume."""
     deviations = np.array([0.5, 2.0, 8.0])
@@ -377,6 +379,7 @@ def test_samples_have_the_mean_and_the_spread_of_the_density():
         np.testing.assert_allclose(found, covariance, atol=room * largest, err_msg=name)
 
 
+@pytest.mark.one_backend
 def test_draws_of_the_logistic_are_bytes():
     likelihood = vae.DiscretizedLogistic(initial=0.3)
     drawn = 255 * numbers(likelihood.sample(np.full((500, *SHAPE), 0.5, "float32"), 0))

@@ -158,6 +158,7 @@ def test_bits_per_dimension_of_densities_and_of_probabilities():
     np.testing.assert_allclose(scores, [7, 8])
 
 
+@pytest.mark.one_backend
 def test_both_kinds_of_bits_agree_where_the_noise_is_wide():
     """One wide logistic, as the probability of a byte and as a density."""
     images = np.random.default_rng(0).integers(60, 200, (200, 4, 4)).astype("uint8")

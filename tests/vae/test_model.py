@@ -46,6 +46,7 @@ def test_loss_reconstruction_and_kl_add_up_also_over_uneven_batches(
         np.testing.assert_allclose(history[prefix + "loss"], sum(parts), rtol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_evaluate_reports_what_the_formula_says(model, images):
     many = np.repeat(images[:1], 20_000, axis=0)
     report = model.evaluate(many, batch_size=20_000, verbose=0, return_dict=True)
@@ -90,6 +91,7 @@ def test_the_same_seed_gives_the_same_weights_twice(images, make_model):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.one_backend
 def test_a_saved_model_loads_to_the_same_numbers(model, images, tmp_path):
     model.fit(images, batch_size=16, verbose=0)
     model.save(tmp_path / "model.keras")
@@ -177,6 +179,7 @@ def test_no_network_is_given_more_than_a_batch(make_model, images, monkeypatch, 
     assert {len(a) for a in keras.tree.flatten(results)} == {10}
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("method", IN_BATCHES)
 def test_batches_do_not_show_in_a_picture(make_model, images, method):
     models = [make_model(likelihood=vae.Gaussian(0.1)) for _ in range(2)]
@@ -211,7 +214,9 @@ def test_bytes_and_floats_are_the_ends_of_one_line(make_model, images):
     np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("num_samples", [1, 3])
+@pytest.mark.parametrize(
+    "num_samples", [pytest.param(1, marks=pytest.mark.one_backend), 3]
+)
 def test_predict_gives_draws_an_axis_of_their_own(make_model, images, num_samples):
     model = make_model(num_samples=num_samples)
     for name in ("kernel", "bias"):  # so sharp that an image is known by its z
@@ -257,6 +262,7 @@ def test_flat_images_are_checked_like_others(images):
             vae.log_likelihood(model, wrong)
 
 
+@pytest.mark.one_backend
 def test_validation_is_looked_at_once(model, images, monkeypatch):
     """Not at every epoch: floats are looked through from end to end."""
     names, check = [], model.check_data
@@ -270,6 +276,7 @@ def test_validation_is_looked_at_once(model, images, monkeypatch):
     assert sorted(names) == ["validation_data", "x"]
 
 
+@pytest.mark.one_backend
 def test_the_decoder_must_draw_what_the_encoder_sees(images):
     for link, likelihood in (("logit", None), ("identity", vae.Gaussian(0.1))):
         encoder = vae.dense_encoder((4, 4, 3), 2, (8,))
@@ -281,6 +288,7 @@ def test_the_decoder_must_draw_what_the_encoder_sees(images):
 
 
 @pytest.mark.parametrize("make", [vae.dense_decoder, vae.conv_decoder])
+@pytest.mark.one_backend
 def test_a_decoder_of_another_link_raises_a_doubt(make):
     encoder = vae.dense_encoder((4, 4), 2, (8,))
     for likelihood, wrong, right in (

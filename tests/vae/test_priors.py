@@ -127,6 +127,7 @@ def test_it_is_saved_with_the_model(two_layers, images, tmp_path):
     np.testing.assert_allclose(*pictures, rtol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_networks_that_do_not_fit_are_named(make_model):
     with pytest.raises(ValueError, match="encoder must end in a mean"):
         vae.HierarchicalPrior(linear(2, 3, 1, 1), linear(2, 2, 1, 1))

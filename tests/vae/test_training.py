@@ -50,7 +50,7 @@ def test_training_on_the_importance_weighted_bound_raises_it(make_model, images)
     assert history[-1] < history[0] - 1
 
 
-@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("k", [1, pytest.param(3, marks=pytest.mark.one_backend)])
 def test_the_kl_weight_counts_in_training_and_not_in_evaluation(make_model, images, k):
     plain, free = make_model(num_samples=k), make_model(num_samples=k, kl_weight=0.0)
     out = plain(images)
@@ -92,6 +92,7 @@ def test_the_warm_up_climbs_to_the_weight_of_the_model(make_model, images, own):
     np.testing.assert_allclose(weights(1), own, rtol=1e-4)
 
 
+@pytest.mark.one_backend
 def test_the_warm_up_reaches_the_compiled_step(make_model, images):
     """A weight of zero leaves the KL free to grow; the same epochs at one do not."""
     kls = []
@@ -191,9 +192,8 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(model):
     assert orders[0] == orders[2]
 
 
-@pytest.mark.parametrize(
-    "seed", [None, pytest.param(np.int64(-(2**40)), marks=pytest.mark.one_backend)]
-)
+@pytest.mark.parametrize("seed", [None, np.int64(-(2**40))])
+@pytest.mark.one_backend
 def test_any_seed_and_none_can_train_be_saved_and_go_on(
     make_model, images, tmp_path, seed
 ):
