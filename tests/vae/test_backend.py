@@ -18,7 +18,7 @@ def train(make_model, images):
     def train(likelihood=None, epochs=3, data=images, **settings):
         keras.utils.set_random_seed(0)
         model = make_model(likelihood=likelihood)
-        model.compile(keras.optimizers.Adam(0.02), **settings)
+        model.compile(keras.optimizers.SGD(0.003, momentum=0.9), **settings)
         history = model.fit(data, batch_size=10, epochs=epochs, verbose=0).history
         return model, history
 

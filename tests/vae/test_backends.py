@@ -15,7 +15,9 @@ import pytest
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is JAX already")
 def test_on_jax(tmp_path):
-    chosen = ["-n0", "-m", "not slow and not one_backend", "."]
+    chosen = ["-m", "not slow and not one_backend", "."]
+    # Neither several processes nor notebooks, which pyproject.toml asks for.
+    without = ["-o", "addopts=", "-p", "no:nbval", "-p", "no:cacheprovider"]
     # Compiling takes most of the time, the results almost none of it. What is left
     # out is how XLA makes code fast, not what it computes; the emitters of fused loops
     # take twice as long for it as what they replaced; and what two tests have in
@@ -30,7 +32,7 @@ def test_on_jax(tmp_path):
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen],
+        [sys.executable, "-m", "pytest", "-q", *without, *chosen],
         cwd=Path(__file__).parent,
         env={**os.environ, **settings},
         capture_output=True,

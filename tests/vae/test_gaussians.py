@@ -121,6 +121,7 @@ def test_each_dimension_may_have_bounds_of_its_own():
     assert copy.bounds == pair.bounds
 
 
+@pytest.mark.one_backend
 def test_the_scale_goes_on_learning_at_the_extremes():
     raw = np.float32([-1e4, -50, 0, 50, 1e4])
     slope = gradient(lambda r: vae.bounded_log_scale(r, (0.01, 4.0)), raw)
@@ -216,7 +217,9 @@ def test_floats_are_brought_to_the_nearest_byte():
 
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("raw", [-1e4, 1e4])
-@pytest.mark.parametrize("far", [0.0, -1e4, 1e4])
+@pytest.mark.parametrize(
+    "far", [0.0, 1e4, pytest.param(-1e4, marks=pytest.mark.one_backend)]
+)
 def test_values_and_gradients_stay_finite_at_the_extremes(name, raw, far):
     likelihood = MAKERS[name]()
     x = np.zeros((1, *SHAPE), "float32")
@@ -415,6 +418,7 @@ def test_sums_are_in_full_precision_under_a_mixed_policy(name):
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["predicted", "basis"])
 def test_what_is_dequantized_is_a_density_of_bytes(name, pictures):
     likelihood = MAKERS[name]()

@@ -92,17 +92,6 @@ def test_the_warm_up_climbs_to_the_weight_of_the_model(make_model, images, own):
     np.testing.assert_allclose(weights(1), own, rtol=1e-4)
 
 
-@pytest.mark.one_backend
-def test_the_warm_up_reaches_the_compiled_step(make_model, images):
-    """A weight of zero leaves the KL free to grow; the same epochs at one do not."""
-    kls = []
-    for callbacks in ([], [vae.KLWarmUp(1000)]):
-        model = make_model()
-        model.fit(images, batch_size=16, epochs=40, callbacks=callbacks, verbose=0)
-        kls.append(model.evaluate(images, verbose=0, return_dict=True)["kl"])
-    assert kls[1] > kls[0] + 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -243,12 +232,12 @@ def test_killed_and_resumed_training_ends_where_uninterrupted_training_does(
             if self.model.optimizer.iterations >= 10 and batch == 2:
                 raise KeyboardInterrupt
 
-    schedule = keras.optimizers.schedules.CosineDecay(0.01, 24)
+    schedule = keras.optimizers.schedules.CosineDecay(0.003, 24)
 
     def train(*extra):
         keras.utils.set_random_seed(len(extra))  # a process of its own
         model = make_model()
-        model.compile(keras.optimizers.Adam(schedule))
+        model.compile(keras.optimizers.SGD(schedule, momentum=0.9))
         model.set_weights(start)
         model.fit(
             images,
