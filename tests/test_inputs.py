@@ -830,6 +830,19 @@ RIGHT = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def uncompiled():
+    """What is asked here are a few numbers of a model: to trace it takes longer."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 def public_names():
     """Every public function, class and method of `utils`, by its shortest address."""
     for info in pkgutil.iter_modules(utils.__path__):
