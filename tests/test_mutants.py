@@ -29,7 +29,7 @@ def plant(mutants, folder):
 def run(folder, *arguments):
     """Run tests of the copy, which must end with some that failed."""
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n0", "-q", *arguments],
+        [sys.executable, "-m", "pytest", "-q", *arguments],
         cwd=folder,
         # Before the editable install, so that the copy is what gets imported.
         env={**os.environ, "PYTHONPATH": str(folder)},
@@ -45,7 +45,7 @@ def run(folder, *arguments):
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant["fault_is"])
 def test_a_planted_fault_is_caught(mutant, tmp_path):
     plant([mutant], tmp_path)
-    run(tmp_path, "-x", *mutant["tests"])
+    run(tmp_path, "-n0", "-x", *mutant["tests"])
 
 
 def test_the_first_fault_of_each_lesson_is_caught(tmp_path):
@@ -54,7 +54,8 @@ def test_the_first_fault_of_each_lesson_is_caught(tmp_path):
     assert len(firsts) == 5
     plant(firsts, tmp_path)
     tests, report = [test for m in firsts for test in m["tests"]], tmp_path / "report"
-    run(tmp_path, f"--junitxml={report}", *tests)
+    # None of them is a notebook: to load what reads these takes a second.
+    run(tmp_path, "-o", "addopts=", "-p", "no:nbval", f"--junitxml={report}", *tests)
     cases = ElementTree.parse(report).iter("testcase")
     red = {case.get("classname") for case in cases if case.find("failure") is not None}
     for mutant in firsts:

@@ -174,11 +174,15 @@ def soups(site):
     }
 
 
-def test_every_link_inside_the_site_leads_somewhere(site, soups):
-    ids = {
+@pytest.fixture(scope="module")
+def ids(soups):
+    return {
         name: {tag["id"] for tag in soup.find_all(id=True)}
         for name, soup in soups.items()
     }
+
+
+def test_every_link_inside_the_site_leads_somewhere(site, soups, ids):
     for name, soup in soups.items():
         for link in soup.find_all("a", href=True):
             target, _, part = link["href"].partition("#")
@@ -188,10 +192,10 @@ def test_every_link_inside_the_site_leads_somewhere(site, soups):
                 assert not part or part in ids.get(page, [part]), f"{name}: {link}"
 
 
-def test_every_equation_can_be_linked_to_and_every_mention_is_a_link(soups):
+def test_every_equation_can_be_linked_to_and_every_mention_is_a_link(soups, ids):
     homes = {n: name for name in LESSONS for n in DEFINED["eq"].findall(markdown(name))}
     for number, name in homes.items():
-        assert soups[name].find(id=f"eq-{number}"), number
+        assert f"eq-{number}" in ids[name], number
     linked = set()
     for name in LESSONS:
         for link in soups[name].select("a.number"):

@@ -77,7 +77,7 @@ def test_xla_is_for_long_training_of_dense_networks(make_model, images):
     conv = vae.VAE(
         vae.conv_encoder((4, 4), 2, (3,), (2,)), vae.conv_decoder(2, (4, 4), (3,), (2,))
     )
-    conv.compile("adam")
+    conv.compile("sgd")
     assert backend.device_loop(conv, batches, 10_000).key[2] is False
 
 
@@ -195,7 +195,7 @@ def test_a_memmap_is_read_block_by_block(train, images, tmp_path, monkeypatch):
 
 def test_callbacks_hear_of_every_execution(model, images):
     ends = []
-    model.compile("adam", steps_per_execution=3)
+    model.compile("sgd", steps_per_execution=3)
     heard = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: ends.append((batch, sorted(logs)))
     )

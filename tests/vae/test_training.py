@@ -127,7 +127,6 @@ def test_wrong_settings_are_refused(make_model, settings, message):
 @pytest.mark.one_backend
 def test_settings_are_saved(make_model, images, tmp_path):
     model = make_model(num_samples=3, kl_weight=0.5, likelihood=vae.Gaussian(0.3))
-    model.fit(images, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.num_samples == 3
