@@ -29,7 +29,7 @@ def plant(mutants, folder):
 def run(folder, *arguments):
     """Run tests of the copy, which must end with some that failed."""
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *arguments],
+        [sys.executable, "-m", "pytest", "-q", "--assert=plain", *arguments],
         cwd=folder,
         # Before the editable install, so that the copy is what gets imported.
         env={**os.environ, "PYTHONPATH": str(folder)},

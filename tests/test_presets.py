@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 from utils.presets import Preset, get_preset
 
 import numpy as np
@@ -36,13 +33,3 @@ def test_what_is_no_name_is_refused(name):
 def test_a_knob_states_all_three_values():
     with pytest.raises(TypeError):
         Preset("smoke")(smoke=1, default=2)
-
-
-def test_keras_is_loaded_late_and_stderr_left_empty():
-    code = (
-        "import sys, utils.checks, utils.presets, utils.plotting, utils.datasets;"
-        "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules);"
-        "import utils.vae"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (run.returncode, run.stderr) == (0, "")

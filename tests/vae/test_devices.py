@@ -1,4 +1,7 @@
-"""Training on several devices, by TensorFlow's own distribution."""
+"""In a process of its own: what is imported, and training on several devices.
+
+By TensorFlow's own distribution. One process answers both, as to start it takes longer.
+"""
 
 import json
 import os
@@ -8,14 +11,22 @@ import sys
 import keras
 import pytest
 
-# Two processors, made of one, must be set up before TensorFlow looks for devices:
-# hence a process of its own.
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("TensorFlow's distribution", allow_module_level=True)
+
+# Two processors, made of one, must be set up before TensorFlow looks for devices.
 SCRIPT = """
 import json
 import sys
 
+import utils.checks, utils.datasets, utils.plotting, utils.presets
+
+heavy = {"keras", "tensorflow", "jax", "torch"} & set(sys.modules)
+
 from utils import vae
 from utils.vae import random
+
+print("imported", file=sys.stderr, flush=True)
 
 import keras
 import numpy as np
@@ -64,23 +75,36 @@ loaded = keras.saving.load_model(sys.argv[1])
 means = [a.encode((held_out > 99).astype("float32"))[0] for a in (model, loaded)]
 saved = {"moved": float(abs(means[0] - means[1]).max())}
 saved["kl_weights"] = [float(v.numpy()) for v in (loaded.kl_weight, model.kl_share)]
-print(json.dumps([*reports, saved]))
+print(json.dumps([*reports, saved, sorted(heavy)]))
 """
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="TensorFlow's distribution"
-)
-def test_two_devices_reach_what_one_reaches(tmp_path):
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
     run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "best.keras")],
+        [
+            sys.executable,
+            "-c",
+            SCRIPT,
+            str(tmp_path_factory.mktemp("a") / "best.keras"),
+        ],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-3000:]
-    one, two, saved = json.loads(run.stdout.splitlines()[-1])
+    return *json.loads(run.stdout.splitlines()[-1]), run.stderr
+
+
+def test_keras_is_loaded_late_and_stderr_left_empty(answers):
+    *_, heavy, stderr = answers
+    assert heavy == []
+    assert stderr.startswith("imported\n")
+
+
+def test_two_devices_reach_what_one_reaches(answers):
+    one, two, saved, *_ = answers
     assert (one["devices"], two["devices"]) == (1, 2)
     assert two["streams"] == 2, "each device draws its own noise"
     assert one["steps"] == two["steps"] == 200
