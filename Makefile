@@ -41,7 +41,7 @@ lab: .venv/ready
 	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
 
 class: .venv/ready
-	$(BIN)/python notebooks/classroom.py build/class
+	PYTHONPATH=notebooks $(BIN)/python -m publish.classroom build/class
 
 grades: .venv/ready
 	$(BIN)/python -m pytest tests/test_class.py -n0 -m "slow or not slow" -k marks_of_every -v
@@ -51,7 +51,7 @@ grades: .venv/ready
 outputs: $(EXECUTED)
 	cp $(EXECUTED) notebooks/
 	touch $(EXECUTED)
-	$(BIN)/python notebooks/pictures.py
+	PYTHONPATH=notebooks $(BIN)/python -m publish.pictures
 
 mutants: .venv/ready
 	$(BIN)/python -m pytest tests/test_mutants.py -n0 -m "slow or not slow" -v
@@ -139,6 +139,6 @@ build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 	  nbformat.write(lesson, sys.argv[1])" build/executed.ipynb
 	@rm build/executing.ipynb && mv build/executed.ipynb $@
 
-build/site/index.html: $(EXECUTED) notebooks/conf.py $(wildcard notebooks/book.*) \
-  notebooks/lessons.py notebooks/pictures/road.png README.md
-	@$(BIN)/sphinx-build -q -E -W -c notebooks build/lessons build/site
+build/site/index.html: $(EXECUTED) $(wildcard notebooks/publish/site/*) \
+  notebooks/publish/lessons.py notebooks/pictures/road.png README.md
+	@$(BIN)/sphinx-build -q -E -W -c notebooks/publish/site build/lessons build/site

@@ -7,14 +7,16 @@ import os
 import re
 from html.parser import HTMLParser
 
-import classroom
-from lessons import EXERCISE, pictures, prose
+from publish.classroom import assignments
+from publish.classroom import course as making
+from publish.classroom.slides import Slides
+from publish.lessons import EXERCISE, FOLDER, pictures, prose
 
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
 
-LESSONS = sorted(classroom.FOLDER.glob("0*.ipynb"))
+LESSONS = sorted(FOLDER.glob("0*.ipynb"))
 GRADED = LESSONS[1]  # quick, and answers of every form
 OUTSIDE = re.compile(r"""(?:@import|\bimport\b|\bfrom\b|url\()[\s("']*(?:https?:)?//""")
 
@@ -22,7 +24,7 @@ OUTSIDE = re.compile(r"""(?:@import|\bimport\b|\bfrom\b|url\()[\s("']*(?:https?:
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     folder = tmp_path_factory.mktemp("course")
-    classroom.build(folder, [GRADED])
+    making.build(folder, [GRADED])
     return folder
 
 
@@ -32,8 +34,8 @@ def copies(request):
     from nbgrader.preprocessors import ClearOutput, ClearSolutions
 
     lesson, mine, theirs = (nbformat.read(request.param, 4) for _ in range(3))
-    classroom.Assignment().preprocess(mine, {})
-    classroom.Assignment().preprocess(theirs, {})
+    assignments.Assignment().preprocess(mine, {})
+    assignments.Assignment().preprocess(theirs, {})
     for step in ClearSolutions(), ClearOutput():
         step.preprocess(theirs, {})
     return lesson, mine, theirs
@@ -81,7 +83,7 @@ def test_checks_and_tests_are_locked_and_answers_are_not(copies):
 
 def test_the_students_copy_has_no_solution_and_no_output(copies):
     lesson, _, theirs = copies
-    solutions = [c for c in lesson.cells if "solution" in classroom.tags(c)]
+    solutions = [c for c in lesson.cells if "solution" in assignments.tags(c)]
     others = "\n".join(c.source for c in lesson.cells if c not in solutions)
     text = "\n".join(c.source for c in theirs.cells)
     for cell in solutions:
@@ -102,7 +104,7 @@ def test_the_instructors_copy_has_solutions_and_outputs(copies):
     lesson, mine, _ = copies
     text = "\n".join(cell.source for cell in mine.cells)
     for cell in lesson.cells:
-        if "solution" in classroom.tags(cell):
+        if "solution" in assignments.tags(cell):
             for line in map(str.strip, cell.source.splitlines()):
                 assert line in text or line.startswith("accept_"), line
     before, after = (
@@ -132,7 +134,7 @@ def test_links_between_copies_lead_to_copies(copies):
         if cell.cell_type == "markdown":
             for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", cell.source):
                 name = re.fullmatch(r"\.\./(\w+)/\1\.ipynb", target)
-                assert name and (classroom.FOLDER / f"{name[1]}.ipynb").exists(), target
+                assert name and (FOLDER / f"{name[1]}.ipynb").exists(), target
 
 
 @pytest.mark.parametrize(
@@ -159,12 +161,12 @@ def test_links_between_copies_lead_to_copies(copies):
     ],
 )
 def test_splitting(source, answer, test):
-    assert classroom.split_solution(source) == (answer, test)
+    assert assignments.split_solution(source) == (answer, test)
 
 
 def test_a_solution_without_a_check_is_refused():
     with pytest.raises(ValueError, match="one acceptance check"):
-        classroom.split_solution("def f():\n    return 1")
+        assignments.split_solution("def f():\n    return 1")
 
 
 # --- grading --------------------------------------------------------------
@@ -201,7 +203,7 @@ def assert_marks(course, lesson, *, only_part=False):
         hand_in(course, lesson, "diligent", lambda cells: solve(cells, levels))
         hand_in(course, lesson, "idle", lambda cells: None)
         expected |= {"diligent": sum(levels.values()), "idle": 0}
-    classroom.nbgrader(course, "autograde", lesson.stem)
+    making.nbgrader(course, "autograde", lesson.stem)
     with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
         rows = gradebook.submission_dicts(lesson.stem)
     assert {row["student"]: row["score"] for row in rows} == expected
@@ -216,16 +218,16 @@ def test_who_solves_a_part_gets_the_marks_of_that_part(course):
 @pytest.mark.slow
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
 def test_full_none_and_part_marks_of_every_lesson(lesson, tmp_path):
-    classroom.build(tmp_path, [lesson])
+    making.build(tmp_path, [lesson])
     assert_marks(tmp_path, lesson)
-    classroom.nbgrader(tmp_path, "export", "--to", "grades.csv")
+    making.nbgrader(tmp_path, "export", "--to", "grades.csv")
     with open(tmp_path / "grades.csv", newline="") as file:
         assert {row["student_id"] for row in csv.DictReader(file)} == {*STUDENTS}
 
 
 def test_nbgrader_leaves_nothing_outside_the_course(course):
     assert (course / "gradebook.db").exists()
-    for folder in (classroom.FOLDER, classroom.FOLDER.parent):
+    for folder in (FOLDER, FOLDER.parent):
         assert not {"gradebook.db", ".nbgrader.log"} & set(os.listdir(folder))
 
 
@@ -260,7 +262,7 @@ class Page(HTMLParser):
 @pytest.fixture(params=LESSONS, ids=lambda path: path.stem, scope="module")
 def slides(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("slides") / "lesson.html"
-    classroom.convert(request.param, classroom.slides_exporter(), path)
+    making.convert(request.param, making.slides_exporter(), path)
     return nbformat.read(request.param, 4), Page(path.read_text(encoding="utf-8"))
 
 
@@ -282,7 +284,7 @@ def test_slides_show_each_section_and_figure_and_no_solution(slides):
     sections = re.findall(r"^## (?!References)", prose(lesson), re.M)
     assert page.headings == len(sections)
     assert page.images == sum(len(pictures(cell)) for cell in lesson.cells)
-    shown, _ = classroom.Slides().preprocess(copy.deepcopy(lesson), {})
+    shown, _ = Slides().preprocess(copy.deepcopy(lesson), {})
     code = "\n".join(c.source for c in shown.cells if c.cell_type == "code")
     assert "accept_" not in code
     assert exercises(shown), "exercises are announced"
@@ -292,7 +294,7 @@ def test_slides_show_each_section_and_figure_and_no_solution(slides):
 
 
 def test_the_teachers_page_lists_every_exercise_with_its_level():
-    text = (classroom.FOLDER / "README.md").read_text(encoding="utf-8")
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| (\d\.\d+) \| (★+) \|", text, re.M))
     written = {}
     for path in LESSONS:

@@ -5,8 +5,16 @@ That its code runs, and that its ledger is the committed one, nbval tests.
 
 import re
 
-from lessons import DEFINED, EXERCISE, FOLDER, NUMBER, pictures, prose, read_lessons
-from pictures import make_pictures
+from publish.lessons import (
+    DEFINED,
+    EXERCISE,
+    FOLDER,
+    NUMBER,
+    pictures,
+    prose,
+    read_lessons,
+)
+from publish.pictures import make_pictures
 
 import nbformat
 import numpy as np
@@ -198,7 +206,7 @@ def test_links_to_files_lead_somewhere(lesson):
 def test_the_pictures_of_the_readme_are_those_of_the_lessons():
     for name, picture in make_pictures(read_lessons()).items():
         stored = Image.open(FOLDER / "pictures" / f"{name}.png")
-        message = f"{name}: call notebooks/pictures.py, as `make outputs` does"
+        message = f"{name}: call publish.pictures, as `make outputs` does"
         assert np.array_equal(stored.convert("RGB"), picture.convert("RGB")), message
 
 

@@ -10,9 +10,10 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-import book
-from lessons import DEFINED, FOLDER, pictures, prose
+from publish.lessons import DEFINED, FOLDER, pictures, prose
+from publish.site import book
 
 import nbformat
 import pytest
@@ -157,7 +158,13 @@ def site(tmp_path_factory):
         shutil.copy(path, folder / "lessons")
     build = ["-m", "sphinx", "-q", "-E", "-W", "-c"]
     made = subprocess.run(
-        [sys.executable, *build, FOLDER, folder / "lessons", folder / "site"],
+        [
+            sys.executable,
+            *build,
+            Path(book.__file__).parent,
+            folder / "lessons",
+            folder / "site",
+        ],
         capture_output=True,
         text=True,
         check=False,

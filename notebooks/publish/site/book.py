@@ -11,9 +11,9 @@ import re
 import shutil
 from pathlib import Path
 
-from lessons import DEFINED, FOLDER, NUMBER, figures, prose, read_lessons, title
-
 from bs4 import BeautifulSoup
+
+from ..lessons import DEFINED, FOLDER, NUMBER, figures, prose, read_lessons, title
 
 # Where it is spoken of, on a page: "(3.4)", "(3.4, 3.6)", "sections 3.4 and 3.6".
 _SEVERAL = rf"{NUMBER}(?:(?:, and|,| and| or| to) {NUMBER})*"

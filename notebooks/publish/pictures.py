@@ -6,9 +6,9 @@
 import io
 from pathlib import Path
 
-from lessons import FOLDER, figures, read_lessons
-
 from PIL import Image
+
+from .lessons import FOLDER, figures, read_lessons
 
 HEIGHT = 400  # of the picture on top, in pixels
 ON_TOP = ["4.14", "4.15", "5.13"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 
-FOLDER = Path(__file__).resolve().parent
+FOLDER = Path(__file__).resolve().parents[1]
 NUMBER = r"\d+\.\d+[a-z]?"
 # Where something gets its number, in the Markdown of a lesson.
 DEFINED = {

@@ -3,15 +3,16 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # for book.py
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for publish.site.book
 
 project = "Variational inference, executed and checked"
 author = "the authors of the course"
 project_copyright = f"2026, {author}"
 language = "en"
 
-# The last but one brings MathJax along, so that the site reads with no network.
-extensions = ["myst_nb", "sphinx_copybutton", "sphinx-mathjax-offline", "book"]
+# The last brings MathJax along, so that the site reads with no network.
+extensions = ["myst_nb", "sphinx_copybutton", "sphinx-mathjax-offline"]
+extensions += ["publish.site.book"]
 myst_enable_extensions = ["amsmath", "dollarmath"]
 # `make run` has executed the lessons already.
 nb_execution_mode = "off"

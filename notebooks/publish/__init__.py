@@ -1,0 +1,1 @@
+"""What makes pictures, a site and a class of the lessons."""

@@ -1,0 +1,1 @@
+"""The class: assignments for nbgrader, and slides; `course` makes both."""

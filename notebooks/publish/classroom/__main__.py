@@ -1,0 +1,10 @@
+"""Make a course of the lessons: ``python -m publish.classroom build/class``."""
+
+import sys
+from pathlib import Path
+
+from ..lessons import FOLDER
+from .course import build
+
+course, *chosen = map(Path, sys.argv[1:])
+build(course.resolve(), chosen or sorted(FOLDER.glob("0*.ipynb")))

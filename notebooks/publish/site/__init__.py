@@ -1,0 +1,1 @@
+"""The site: Sphinx reads the executed lessons by `conf.py`, `book` links them."""
