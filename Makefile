@@ -6,6 +6,10 @@ export VI_PRESET := $(PRESET)
 
 BIN := .venv/bin
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
+ifdef LESSON
+CHOSEN := $(wildcard notebooks/0$(LESSON)_*.ipynb)
+$(if $(CHOSEN),,$(error LESSON is $(LESSON), but must be the number of a lesson, such as 4))
+endif
 EXECUTED := $(LESSONS:notebooks/%=build/lessons/%)
 SOURCES := $(shell find utils -name '*.py')
 # What an executed lesson depends on besides its code.
@@ -18,6 +22,7 @@ SETTINGS := $(VI_PRESET)|$(VI_DATA)|$(VI_OFFLINE)|$(KERAS_BACKEND)
 help:
 	@echo "make run                execute the lessons, build the site under build/site"
 	@echo "make run PRESET=full    the same in the long form (PRESET=smoke: the short one)"
+	@echo "make run LESSON=4       execute one lesson alone"
 	@echo "make test               everything that CI runs"
 	@echo "make lab                open the lessons in JupyterLab"
 	@echo "make class              copies for students and teachers, slides: build/class/"
@@ -29,8 +34,13 @@ help:
 	@echo "make lock               renew requirements.lock from requirements.txt"
 	@echo "make clean              remove build/ and .venv/"
 
+ifdef LESSON
+run: $(CHOSEN:notebooks/%=build/lessons/%)
+	@echo "The executed lesson, to open in JupyterLab (make lab): $<"
+else
 run: build/site/index.html
 	@echo "The executed lessons: file://$(CURDIR)/build/site/index.html"
+endif
 
 test: .venv/ready chromium
 	$(BIN)/ruff check .

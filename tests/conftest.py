@@ -24,7 +24,7 @@ LONGEST = [
     "test_mutants.py",
     "test_inputs.py",
     "test_backend.py",
-    "test_gaussians.py",
+    "test_learned_noise.py",
     "04_vae_mnist.ipynb",
     "03_mean_field.ipynb",
     "test_training.py",

@@ -8,15 +8,19 @@ compile time; see `backend`. Leave ``jit_compile`` alone.
 
 from . import _quiet  # noqa: F401 (before anything that imports Keras)
 from .evaluation import LogLikelihood, active_units, log_likelihood
-from .gaussians import (
+from .gaussian import gaussian_kl
+from .layers import Sampling
+from .likelihoods import (
     BasisGaussian,
+    Bernoulli,
     DiscretizedLogistic,
+    Gaussian,
     LearnedGaussian,
+    Likelihood,
     PredictedGaussian,
+    bits_per_dim,
     bounded_log_scale,
 )
-from .layers import Sampling, gaussian_kl
-from .likelihoods import Bernoulli, Gaussian, Likelihood, bits_per_dim
 from .model import VAE
 from .networks import conv_decoder, conv_encoder, dense_decoder, dense_encoder
 from .priors import HierarchicalPrior

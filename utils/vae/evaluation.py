@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from ..arguments import choice, integer, real
-from .layers import reparameterize
+from .gaussian import reparameterize
 from .model import VAE
 from .random import generator, normal
 

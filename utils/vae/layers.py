@@ -1,9 +1,9 @@
-"""Layers and formulas that every variational autoencoder is made of."""
+"""The layer that draws, and what saves the state of random numbers."""
 
 import keras
 from keras import ops
 
-from ..arguments import real_array
+from .gaussian import reparameterize
 from .random import generator, normal
 
 
@@ -61,73 +61,3 @@ class Sampling(SavedSeed, keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
-
-
-def reparameterize(mean, log_var, noise):
-    """Turn noise from N(0, I) into a draw from N(mean, diag(exp(log_var)))."""
-    return mean + ops.exp(0.5 * log_var) * noise
-
-
-def gaussian_kl(mean, log_var):
-    """KL divergence from N(mean, diag(exp(log_var))) to N(0, I).
-
-    Implements eq. (4.15).
-
-    Parameters
-    ----------
-    mean, log_var : array-like, shape (batch, latent_dim)
-        Mean and logarithm of the variance of the approximate posterior.
-
-    Returns
-    -------
-    tensor, shape (batch,)
-        Nats per image: a sum over the latent variables, never a mean.
-
-    Raises
-    ------
-    ValueError
-        If either is an array, not a tensor, and holds what are no finite real
-        numbers.
-
-    Examples
-    --------
-    >>> float(gaussian_kl([[1.0, 2.0]], [[0.0, 0.0]])[0])
-    2.5
-    """
-    # Sums over latent variables in full precision, whatever the layers compute in.
-    mean = ops.cast(checked("mean", mean), keras.config.floatx())
-    log_var = ops.cast(checked("log_var", log_var), keras.config.floatx())
-    terms = ops.square(mean) + ops.expm1(log_var) - log_var
-    return 0.5 * ops.sum(terms, axis=-1)
-
-
-def checked(name, value):
-    """Return a tensor: what is one as it is, for compiled code, other numbers checked.
-
-    Raises
-    ------
-    ValueError
-        If an array-like holds what are no finite real numbers, or masked ones.
-    """
-    if ops.is_tensor(value):
-        return value
-    return ops.convert_to_tensor(real_array(name, value), keras.config.floatx())
-
-
-def log_density_ratio(z, mean, log_var):
-    """Log p(z) - log q(z|x), for the prior N(0, I) and a Gaussian q.
-
-    The part of eq. (4.25) that does not depend on the likelihood.
-
-    Parameters
-    ----------
-    z : tensor, shape (..., batch, latent_dim)
-    mean, log_var : tensor, shape (batch, latent_dim)
-
-    Returns
-    -------
-    tensor, shape (..., batch)
-        In nats.
-    """
-    noise = (z - mean) * ops.exp(-0.5 * log_var)
-    return 0.5 * ops.sum(ops.square(noise) - ops.square(z) + log_var, axis=-1)

@@ -13,12 +13,16 @@ import numpy as np
 from keras import ops
 
 from ..arguments import boolean, integer, plain_array, real, real_array
-from .random import reseeded, uniform
+from .gaussian import checked, gaussian_log_prob
+from .random import normal, reseeded, uniform
 
 REMEDY = (
     'Numbers from 0 to 255 become bytes by astype("uint8"), in a tf.data set by '
     'map(lambda x: tf.cast(x, "uint8")); or divide them by 255.'
 )
+
+# The lower end is the spread of a byte: uniform over 1/256, it has deviation 0.0011.
+BOUNDS = (1e-3, 10.0)
 
 
 class Likelihood:
@@ -211,9 +215,8 @@ class Gaussian(Dequantized, Likelihood):
         self.dequantize = boolean("dequantize", dequantize)
 
     def log_prob(self, x, decoded):
-        residuals = (x - matched(decoded, x)) / self.scale
-        log_norm = math.log(self.scale) + 0.5 * math.log(2 * math.pi)
-        return _sum_pixels(-0.5 * ops.square(residuals) - log_norm, x)
+        log_var = 2 * math.log(self.scale)
+        return gaussian_log_prob(x, matched(decoded, x), log_var, _pixel_axes(x))
 
     def sample(self, decoded, seed):
         noise = keras.random.normal(ops.shape(decoded), seed=reseeded(seed))
@@ -223,56 +226,440 @@ class Gaussian(Dequantized, Likelihood):
         return {"scale": self.scale, "dequantize": self.dequantize}
 
 
-def full_precision(decoded):
-    """Cast what a decoder gives: sums over pixels are never in half precision."""
-    return ops.cast(decoded, keras.config.floatx())
+# --- noise that is learned ------------------------------------------------
+
+# The free number behind every standard deviation may take any value, without one that
+# overflows, vanishes, or no longer learns: see `bounded_log_scale`.
 
 
-def matched(decoded, x, outputs_per_pixel=1):
-    """Return what a decoder gives in full precision, if it suits the images `x`.
+def bounded_log_scale(raw, bounds=BOUNDS):
+    """Turn any number into the logarithm of a scale between two bounds.
 
-    What only broadcasts, such as grey means of colour images, would be scored as if
-    it were right.
+    With c the middle and w half the width of the interval of logarithms:
+    c + w a / sqrt(1 + a²), where a = raw / w. Its slope is 1 in the middle, and
+    falls off as a power: nowhere to zero, as that of tanh is soon rounded to.
+
+    Parameters
+    ----------
+    raw : tensor
+    bounds : pair of float or array
+        Lowest and highest scale; arrays for other ones in each dimension.
+
+    Returns
+    -------
+    tensor, the shape of `raw`
+
+    Raises
+    ------
+    ValueError
+        If `bounds` are not positive, finite and in order, or `raw` is an array, not a
+        tensor, and holds what are no finite real numbers.
     """
-    image_shape, given = tuple(x.shape[1:]), tuple(decoded.shape)
-    if None not in image_shape:
-        expected = (*image_shape[:-1], image_shape[-1] * outputs_per_pixel)
-        if given[-len(expected) :] != expected:
+    return _bounded(checked("raw", raw), _checked_bounds(bounds))
+
+
+def _bounded(raw, bounds):
+    center, half_width = _interval(bounds)
+    # sin(arctan(a)): the slope of a / sqrt(1 + a²), taken by parts, cancels.
+    return center + half_width * ops.sin(ops.arctan(raw / half_width))
+
+
+def _raw(scale, bounds):
+    """Inverse of `bounded_log_scale`; next to an end for what lies beyond it."""
+    center, half_width = _interval(bounds)
+    share = (np.log(np.maximum(scale, 1e-30)) - center) / half_width
+    share = np.clip(share, -0.9999, 0.9999)
+    return half_width * share / np.sqrt(1 - share**2)
+
+
+def _interval(bounds):
+    low, high = (np.log(bound).astype("float32") for bound in bounds)
+    return (low + high) / 2, (high - low) / 2
+
+
+def _checked_bounds(bounds):
+    try:
+        low, high = (real_array("bounds", bound) for bound in bounds)
+        right = np.all(low > 0) and np.all(_interval((low, high))[1] > 0)
+    except (TypeError, ValueError):
+        right = False
+    if not right:
+        raise ValueError(
+            f"bounds is {bounds!r}, but must be two positive, finite numbers, or "
+            "arrays of such, the smaller one first."
+        )
+    return low.tolist(), high.tolist()  # as a file can hold them
+
+
+class _LearnedScale(keras.layers.Layer):
+    """Mix-in of likelihoods with one variable, from which all scales come."""
+
+    def __init__(self, shape, bounds, initial, **kwargs):
+        # In full precision, like all that log-weights are made of.
+        super().__init__(**{"dtype": keras.config.floatx(), **kwargs})
+        self.bounds = _checked_bounds(bounds)
+        sizes = [np.shape(bound) for bound in self.bounds]
+        if not _broadcast(shape, *sizes):
             raise ValueError(
-                f"decoded has shape {given}, but must end in {expected}: build the "
-                f"decoder with image_shape={image_shape} and "
-                f"outputs_per_pixel={outputs_per_pixel}."
+                f"bounds has arrays of shapes {sizes}, which do not suit {shape}, the "
+                "shape of the scale."
             )
-    return full_precision(decoded)
+        raw = 0.0
+        if initial is not None:
+            raw = _raw(_checked_scale(initial, shape), self.bounds)
+        self.raw = self.add_weight(shape=shape, name="raw", autocast=False)
+        self.raw.assign(np.broadcast_to(raw, shape))
+        self.built = True
+
+    def _matched(self, decoded, x):
+        shape, image_shape = tuple(self.raw.shape), tuple(x.shape[1:])
+        known = None not in image_shape
+        if shape and known and shape != image_shape[-len(shape) :]:
+            raise ValueError(
+                f"shape is {shape}, but must be (), or the last axes of the images' "
+                f"{image_shape}."
+            )
+        return matched(decoded, x)
+
+    @property
+    def log_scale(self):
+        """Logarithm of the scale, as a tensor."""
+        return _bounded(ops.convert_to_tensor(self.raw), self.bounds)
+
+    @property
+    def scale(self):
+        """Standard deviations as they are now, as an array."""
+        return ops.convert_to_numpy(ops.exp(self.log_scale))
+
+    def get_config(self):
+        # Without the initial scale: the weights, saved as well, know better.
+        return {**super().get_config(), "bounds": self.bounds}
 
 
-def _sum_pixels(terms, x):
-    return ops.sum(terms, axis=tuple(range(1 - len(x.shape), 0)))
+def _broadcast(*shapes):
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return False
+    return True
 
 
-def _sum_softplus(logits, axes):
-    """Sum ``log(1 + exp(logits))`` over the last `axes` axes.
+def _checked_scale(scale, shape):
+    scale = real_array("initial", scale)
+    if not np.all(scale >= 0):
+        raise ValueError(f"initial holds {scale.min()}, but must not be negative.")
+    if scale.shape not in ((), shape):
+        raise ValueError(
+            f"initial has shape {scale.shape}, but must be one number or of shape "
+            f"{shape}."
+        )
+    return scale
 
-    Logarithms cost more than the rest: one is taken of the product of up to 32
-    factors, each between 1 and 2, instead of the sum of as many.
+
+class _FittedScale(Dequantized):
+    """Mix-in of Gaussians, the best standard deviation of which is known."""
+
+    def fit_scale(self, vae, images, batch_size=500):
+        """Set the standard deviations to their optimum on training images.
+
+        The root of the mean squared residual: the maximum of the bound, for these
+        images and latent draws, over the standard deviation. Taken over all
+        images that are given, at the current weights: never from a batch that is
+        also scored, which would be no likelihood of that batch.
+
+        Parameters
+        ----------
+        vae : VAE
+            Whose likelihood this is.
+        images : array, shape (N, *image_shape)
+            Training images, as for ``vae.fit``; a few thousand will do for one
+            shared number, or as many as there are for one number each.
+        batch_size : int
+            Images at a time, which memory grows with.
+
+        Returns
+        -------
+        ndarray
+            The new `scale`; an optimum beyond `bounds` becomes the nearer end.
+
+        Notes
+        -----
+        Source: Rybkin, Daniilidis and Levine (2021), eq. 7; there for the batch.
+        """
+        images = vae.check_images(images)
+        batch_size = integer("batch_size", batch_size)
+        total = 0.0
+        for i in range(0, len(images), batch_size):
+            batch = images[i : i + batch_size]
+            out = vae(ops.convert_to_tensor(batch), training=False)
+            squares = ops.square(self._residuals(out["x"], out["decoded"]))
+            axes = tuple(range(len(squares.shape) - len(self.raw.shape)))
+            mean = ops.convert_to_numpy(ops.mean(squares, axis=axes))
+            total = total + len(batch) * mean.astype("float64")
+        self.raw.assign(_raw(np.sqrt(total / len(images)), self.bounds))
+        return self.scale
+
+
+@keras.saving.register_keras_serializable(package="utils.vae")
+class LearnedGaussian(_LearnedScale, _FittedScale, Likelihood):
+    """Independent Gaussian pixels whose standard deviation is learned.
+
+    The mean is the decoder's output: build the decoder with ``link="identity"``.
+    Trained with the networks, from `initial` on; `fit_scale` goes to the optimum at
+    once.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        () for one standard deviation, `image_shape` for one a dimension; also the
+        last axes of `image_shape`, such as (3,) for one a channel.
+    bounds : pair of float or array
+        Between which it stays, in units of white minus black. With arrays of the
+        shape of the last axes, each dimension has bounds of its own: where vectors
+        were whitened, a floor of the original ones is one divided by their scales.
+    initial : float or array, shape `shape`, optional
+        Where it starts, or beyond `bounds` at the nearer end; their geometric middle
+        if left out.
+    dequantize : bool
+        As for `Dequantized`.
+
+    Raises
+    ------
+    ValueError
+        If `shape` is no tuple, `bounds` are not positive and in order, or `initial` is
+        negative or of another shape. By `log_prob`: if the images, or what the decoder
+        gives, do not suit the shape.
+
+    Notes
+    -----
+    Source: Rybkin, Daniilidis and Levine (2021), section 3.1.
     """
-    shape = ops.shape(logits)
-    kept, pixels = shape[:-axes], math.prod(logits.shape[-axes:])
-    group = math.gcd(pixels, 32)
 
-    @ops.custom_gradient
-    def total(logits):
-        flat = ops.reshape(logits, (*kept, pixels // group, group))
-        logs = ops.log(ops.prod(1 + ops.exp(-ops.abs(flat)), axis=-1))
+    def __init__(
+        self, shape=(), *, bounds=BOUNDS, initial=None, dequantize=False, **kwargs
+    ):
+        super().__init__(check_sizes("shape", shape), bounds, initial, **kwargs)
+        self.dequantize = boolean("dequantize", dequantize)
 
-        def gradient(*args, upstream=None):
-            upstream = args[0] if upstream is None else upstream
-            each = ops.reshape(upstream, (*kept, *[1] * axes))
-            return each * ops.sigmoid(logits)
+    def _residuals(self, x, decoded):
+        return x - self._matched(decoded, x)
 
-        return ops.sum(ops.relu(flat), axis=(-2, -1)) + ops.sum(logs, -1), gradient
+    def log_prob(self, x, decoded):
+        residuals = self._residuals(x, decoded)
+        return gaussian_log_prob(residuals, 0.0, 2 * self.log_scale, _pixel_axes(x))
 
-    return total(logits)
+    def sample(self, decoded, seed):
+        noise = normal(ops.shape(decoded), seed)
+        return full_precision(decoded) + ops.exp(self.log_scale) * noise
+
+    def get_config(self):
+        own = {"shape": tuple(self.raw.shape), "dequantize": self.dequantize}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(package="utils.vae")
+class PredictedGaussian(Dequantized, Likelihood):
+    """Independent Gaussian pixels, each of a mean and a variance from the decoder.
+
+    The last axis of the decoder's output is twice as long as that of the image:
+    the means come first, then numbers that `bounded_log_scale` turns into
+    logarithms of standard deviations. Build the decoder with ``link="identity"`` and
+    ``outputs_per_pixel=2``.
+
+    Parameters
+    ----------
+    bounds, dequantize
+        As for `LearnedGaussian`.
+
+    Raises
+    ------
+    ValueError
+        If `bounds` are not positive and in order. By `log_prob`: if the decoder's
+        last axis is not twice as long as that of the image, or the others differ.
+
+    Notes
+    -----
+    Source: Kingma and Welling (2014), appendix C.2; there the logarithm of the
+    variance is the output as it is, without bounds.
+    """
+
+    def __init__(self, *, bounds=BOUNDS, dequantize=False):
+        self.bounds = _checked_bounds(bounds)
+        self.dequantize = boolean("dequantize", dequantize)
+
+    def _split(self, decoded):
+        return ops.split(full_precision(decoded), 2, axis=-1)
+
+    def log_prob(self, x, decoded):
+        mean, raw = self._split(matched(decoded, x, outputs_per_pixel=2))
+        log_scale = _bounded(raw, self.bounds)
+        return gaussian_log_prob(x, mean, 2 * log_scale, _pixel_axes(x))
+
+    def mean(self, decoded):
+        return self._split(decoded)[0]
+
+    def scale(self, decoded):
+        """Standard deviation of each pixel: a picture as well."""
+        return ops.exp(_bounded(self._split(decoded)[1], self.bounds))
+
+    def sample(self, decoded, seed):
+        mean, _ = self._split(decoded)
+        return mean + self.scale(decoded) * normal(ops.shape(mean), seed)
+
+    def get_config(self):
+        return {"bounds": self.bounds, "dequantize": self.dequantize}
+
+
+@keras.saving.register_keras_serializable(package="utils.vae")
+class BasisGaussian(_LearnedScale, _FittedScale, Likelihood):
+    """Gaussian pixels with correlated noise: independent in another basis.
+
+    The residual's coordinates in a fixed orthonormal basis have a learned standard
+    deviation each. In pixels, that is a Gaussian of covariance V diag(scale²) Vᵀ;
+    and since det V is 1 or -1, its density is one of pixels. Build the decoder with
+    ``link="identity"``.
+
+    Parameters
+    ----------
+    basis : array, shape (D, D)
+        V, whose columns are the directions, of flattened images; for those of the
+        principal components, ``pca.components_.T``.
+    bounds, dequantize
+        As for `LearnedGaussian`.
+    initial : float or array, shape (D,), optional
+        Standard deviations to start from, such as the roots of the data's variances
+        along the basis: together with a decoder that draws the mean image, that
+        is the Gaussian with the data's covariance.
+
+    Raises
+    ------
+    ValueError
+        If the basis is not square, or not orthonormal to 1e-4; as for
+        `LearnedGaussian`.
+    """
+
+    def __init__(
+        self, basis, *, bounds=BOUNDS, initial=None, dequantize=False, **kwargs
+    ):
+        basis = _checked_basis(basis)
+        super().__init__(basis.shape[:1], bounds, initial, **kwargs)
+        self.dequantize = boolean("dequantize", dequantize)
+        self.basis = self.add_weight(
+            shape=basis.shape,
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            name="basis",
+        )
+        self.basis.assign(basis)
+
+    def _residuals(self, x, decoded):
+        residuals = x - matched(decoded, x)
+        axes = ops.shape(residuals)[: 1 - len(x.shape)]
+        return ops.reshape(residuals, (*axes, -1)) @ ops.convert_to_tensor(self.basis)
+
+    def log_prob(self, x, decoded):
+        return gaussian_log_prob(self._residuals(x, decoded), 0.0, 2 * self.log_scale)
+
+    def sample(self, decoded, seed):
+        decoded = full_precision(decoded)
+        rows = ops.reshape(decoded, (-1, self.basis.shape[0]))
+        noise = ops.exp(self.log_scale) * normal(ops.shape(rows), seed)
+        rows = rows + noise @ ops.transpose(self.basis)
+        return ops.reshape(rows, ops.shape(decoded))
+
+    def get_config(self):
+        config = {**super().get_config(), "dequantize": self.dequantize}
+        return {**config, "num_dims": self.basis.shape[0]}
+
+    @classmethod
+    def from_config(cls, config):
+        # The basis itself is among the weights, which are loaded next.
+        return cls(np.eye(config.pop("num_dims")), **config)
+
+
+def _checked_basis(basis):
+    basis = real_array("basis", basis, finite=False)
+    if basis.ndim != 2 or len(set(basis.shape)) > 1:
+        raise ValueError(
+            f"basis has shape {basis.shape}, but must be square, one row a dimension: "
+            "all the principal components, for example."
+        )
+    gap = np.abs(basis.T @ basis - np.eye(len(basis))).max()
+    if not gap < 1e-4:
+        raise ValueError(
+            "basis must be orthonormal, its transpose being its inverse, but "
+            f"the two are off by {gap:.2g}."
+        )
+    return basis
+
+
+@keras.saving.register_keras_serializable(package="utils.vae")
+class DiscretizedLogistic(_LearnedScale, Likelihood):
+    """Independent bytes: a logistic distribution, cut into 256 intervals.
+
+    The decoder, built with ``link="identity"``, gives its location, in [0, 1] for
+    black to white; the interval of
+    a byte is as wide as the steps between bytes, those of 0 and 255 extend to
+    infinity. `log_prob` is the logarithm of a probability, not of a density.
+
+    Parameters
+    ----------
+    shape, bounds, initial
+        As for `LearnedGaussian`, of the scale of the logistic; its standard
+        deviation is 1.81 times that.
+
+    Raises
+    ------
+    ValueError
+        As for `LearnedGaussian`.
+
+    Notes
+    -----
+    Source: Kingma et al. (2016), appendix; Salimans et al. (2017), section 2.1.
+    """
+
+    scores = "bytes"
+    link = "identity"
+
+    def __init__(self, shape=(), *, bounds=BOUNDS, initial=None, **kwargs):
+        super().__init__(check_sizes("shape", shape), bounds, initial, **kwargs)
+
+    def observe(self, images, seed):
+        """Turn images into bytes over 255, floats to the nearest."""
+        return ops.round(255 * super().observe(images, seed)) / 255
+
+    def log_prob(self, x, decoded):
+        log_scale = self.log_scale
+        per_scale = ops.exp(-log_scale)
+        residuals = x - self._matched(decoded, x)
+        # With u and l the ends of the interval, in scales from the location:
+        # s(u) - s(l) = s(u) s(-l) (1 - exp(l - u)), for the sigmoid s. No
+        # difference of two numbers near 1, and u - l is known in advance.
+        upper = ops.log_sigmoid((residuals + 1 / 510) * per_scale)
+        lower = ops.log_sigmoid((1 / 510 - residuals) * per_scale)
+        width = ops.log(-ops.expm1(-per_scale / 255))
+        black, white = x < 1 / 510, x > 1 - 1 / 510
+        terms = ops.where(white, 0.0, upper) + ops.where(black, 0.0, lower)
+        terms += ops.where(ops.logical_or(black, white), 0.0, width)
+        return _sum_pixels(terms, x)
+
+    def mean(self, decoded):
+        """Location, kept in [0, 1]: the median of the likelihood."""
+        return ops.clip(decoded, 0.0, 1.0)
+
+    def sample(self, decoded, seed):
+        """Draw bytes, over 255."""
+        u = uniform(ops.shape(decoded), seed)
+        noise = ops.exp(self.log_scale) * (ops.log(u) - ops.log1p(-u))
+        drawn = ops.clip(full_precision(decoded) + noise, 0.0, 1.0)
+        return ops.round(255 * drawn) / 255
+
+    def get_config(self):
+        return {**super().get_config(), "shape": tuple(self.raw.shape)}
+
+
+# --- bits per dimension ---------------------------------------------------
 
 
 def bits_per_dim(log_prob, num_dims, *, of):
@@ -330,6 +717,65 @@ def _checked_log_prob(log_prob):
         return log_prob
     checked = real_array("log_prob", log_prob)
     return checked if checked.ndim else float(checked)
+
+
+# --- what all of them need ------------------------------------------------
+
+
+def full_precision(decoded):
+    """Cast what a decoder gives: sums over pixels are never in half precision."""
+    return ops.cast(decoded, keras.config.floatx())
+
+
+def matched(decoded, x, outputs_per_pixel=1):
+    """Return what a decoder gives in full precision, if it suits the images `x`.
+
+    What only broadcasts, such as grey means of colour images, would be scored as if
+    it were right.
+    """
+    image_shape, given = tuple(x.shape[1:]), tuple(decoded.shape)
+    if None not in image_shape:
+        expected = (*image_shape[:-1], image_shape[-1] * outputs_per_pixel)
+        if given[-len(expected) :] != expected:
+            raise ValueError(
+                f"decoded has shape {given}, but must end in {expected}: build the "
+                f"decoder with image_shape={image_shape} and "
+                f"outputs_per_pixel={outputs_per_pixel}."
+            )
+    return full_precision(decoded)
+
+
+def _sum_pixels(terms, x):
+    return ops.sum(terms, axis=_pixel_axes(x))
+
+
+def _pixel_axes(x):
+    return tuple(range(1 - len(x.shape), 0))
+
+
+def _sum_softplus(logits, axes):
+    """Sum ``log(1 + exp(logits))`` over the last `axes` axes.
+
+    Logarithms cost more than the rest: one is taken of the product of up to 32
+    factors, each between 1 and 2, instead of the sum of as many.
+    """
+    shape = ops.shape(logits)
+    kept, pixels = shape[:-axes], math.prod(logits.shape[-axes:])
+    group = math.gcd(pixels, 32)
+
+    @ops.custom_gradient
+    def total(logits):
+        flat = ops.reshape(logits, (*kept, pixels // group, group))
+        logs = ops.log(ops.prod(1 + ops.exp(-ops.abs(flat)), axis=-1))
+
+        def gradient(*args, upstream=None):
+            upstream = args[0] if upstream is None else upstream
+            each = ops.reshape(upstream, (*kept, *[1] * axes))
+            return each * ops.sigmoid(logits)
+
+        return ops.sum(ops.relu(flat), axis=(-2, -1)) + ops.sum(logs, -1), gradient
+
+    return total(logits)
 
 
 def check_sizes(name, value, at_least=0):

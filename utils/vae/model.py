@@ -9,10 +9,11 @@ from keras import ops
 
 from ..arguments import boolean, choice, integer, plain_array, real
 from .backend import device_loop, is_symbolic, num_devices, variable_scope
-from .layers import Sampling, SavedSeed, gaussian_kl, log_density_ratio
+from .gaussian import gaussian_kl, gaussian_log_prob
+from .layers import Sampling, SavedSeed
 from .likelihoods import Bernoulli, Likelihood, check_images
 from .networks import HEAD_NAMES, checked_shapes, is_batch
-from .priors import HierarchicalPrior, gaussian_log_prob
+from .priors import HierarchicalPrior
 from .random import generator, normal
 from .training import ShuffledImages, first_batch, hears_minibatches, is_stream
 
@@ -424,11 +425,12 @@ class VAE(SavedSeed, keras.Model):
             In nats. With a learnt prior, an estimate with an unbiased exponential.
         """
         if self.prior is None:
-            return log_density_ratio(z, mean, log_var)
-        if noise is None:
-            shape = (*ops.shape(z)[:-1], self.prior.latent_dim)
-            noise = normal(shape, self.seed_generator)
-        log_prior = self.prior.log_prob(z, noise, training)
+            log_prior = gaussian_log_prob(z, 0.0, 0.0)
+        else:
+            if noise is None:
+                shape = (*ops.shape(z)[:-1], self.prior.latent_dim)
+                noise = normal(shape, self.seed_generator)
+            log_prior = self.prior.log_prob(z, noise, training)
         return log_prior - gaussian_log_prob(z, mean, log_var)
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):

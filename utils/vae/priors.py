@@ -1,12 +1,10 @@
 """A second stochastic layer: a prior over z that is itself learnt."""
 
-import math
-
 import keras
 from keras import ops
 
 from ..arguments import integer
-from .layers import log_density_ratio, reparameterize
+from .gaussian import gaussian_log_prob, reparameterize
 from .networks import checked_shapes
 from .random import generator, normal
 
@@ -81,7 +79,7 @@ class HierarchicalPrior(keras.layers.Layer):
         """
         mean, log_var = _over_rows(self.encoder, z, training)
         u = reparameterize(mean, log_var, noise)
-        log_ratio = log_density_ratio(u, mean, log_var)
+        log_ratio = gaussian_log_prob(u, 0.0, 0.0) - gaussian_log_prob(u, mean, log_var)
         log_likelihood = gaussian_log_prob(z, *_over_rows(self.decoder, u, training))
         return log_likelihood + log_ratio
 
@@ -117,22 +115,6 @@ class HierarchicalPrior(keras.layers.Layer):
         for part in ("encoder", "decoder"):
             config[part] = keras.saving.deserialize_keras_object(config[part])
         return cls(**config)
-
-
-def gaussian_log_prob(z, mean, log_var):
-    """Log density of N(mean, diag(exp(log_var))), summed over the last axis.
-
-    Parameters
-    ----------
-    z, mean, log_var : tensor, shape (..., dim)
-
-    Returns
-    -------
-    tensor, shape (...)
-        In nats.
-    """
-    square = ops.square(z - mean) * ops.exp(-log_var)
-    return -0.5 * ops.sum(square + log_var + math.log(2 * math.pi), axis=-1)
 
 
 def _over_rows(network, inputs, training):

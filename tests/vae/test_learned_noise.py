@@ -1,7 +1,7 @@
 """Likelihoods that learn their noise: against SciPy, at the extremes, in training."""
 
 from utils import vae
-from utils.vae import gaussians
+from utils.vae import likelihoods
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from keras import ops
 from scipy import stats
 
 SHAPE, DIMS = (2, 3, 2), 12
-LEAST, MOST = gaussians.BOUNDS
+LEAST, MOST = likelihoods.BOUNDS
 
 
 def draw(*shape, seed=0):
