@@ -5,11 +5,8 @@ PRESET ?= $(or $(VI_PRESET),default)
 export VI_PRESET := $(PRESET)
 
 BIN := .venv/bin
-LESSONS := $(sort $(wildcard notebooks/*.ipynb))
-ifdef LESSON
-CHOSEN := $(wildcard notebooks/0$(LESSON)_*.ipynb)
-$(if $(CHOSEN),,$(error LESSON is $(LESSON), but must be the number of a lesson, such as 4))
-endif
+LESSONS := $(sort $(wildcard notebooks/0$(LESSON)*.ipynb))
+$(if $(LESSONS),,$(error LESSON is $(LESSON), but must be the number of a lesson, such as 4))
 EXECUTED := $(LESSONS:notebooks/%=build/lessons/%)
 SOURCES := $(shell find utils -name '*.py')
 # What an executed lesson depends on besides its code.
@@ -35,7 +32,7 @@ help:
 	@echo "make clean              remove build/ and .venv/"
 
 ifdef LESSON
-run: $(CHOSEN:notebooks/%=build/lessons/%)
+run: $(EXECUTED)
 	@echo "The executed lesson, to open in JupyterLab (make lab): $<"
 else
 run: build/site/index.html
@@ -149,6 +146,6 @@ build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 	  nbformat.write(lesson, sys.argv[1])" build/executed.ipynb
 	@rm build/executing.ipynb && mv build/executed.ipynb $@
 
-build/site/index.html: $(EXECUTED) $(wildcard notebooks/publish/site/*) \
+build/site/index.html: $(EXECUTED) $(wildcard notebooks/publish/site/*.*) \
   notebooks/publish/lessons.py notebooks/pictures/road.png README.md
 	@$(BIN)/sphinx-build -q -E -W -c notebooks/publish/site build/lessons build/site

@@ -11,8 +11,12 @@ project_copyright = f"2026, {author}"
 language = "en"
 
 # The last brings MathJax along, so that the site reads with no network.
-extensions = ["myst_nb", "sphinx_copybutton", "sphinx-mathjax-offline"]
-extensions += ["publish.site.book"]
+extensions = [
+    "myst_nb",
+    "sphinx_copybutton",
+    "publish.site.book",
+    "sphinx-mathjax-offline",
+]
 myst_enable_extensions = ["amsmath", "dollarmath"]
 # `make run` has executed the lessons already.
 nb_execution_mode = "off"
