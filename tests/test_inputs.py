@@ -676,7 +676,7 @@ CALLS = {
             "likelihood": ("object", vae.Bernoulli()),
             "prior": ("object", None),
             "num_samples": ("count", 2),
-            "kl_weight": SCALE,
+            "beta": SCALE,
             "seed": ("seed", 3),
         },
     ),

@@ -17,8 +17,3 @@
 What is drawn at random depends on `seed`; in the classes that keep to scikit-learn's
 rules, on `random_state`.
 """
-
-import os
-
-# TensorFlow greets on stderr at import, which a notebook would keep for ever.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -10,7 +10,7 @@ from numbers import Integral, Real
 import numpy as np
 
 
-def integer(name, value, *, least=1):
+def integer(name, value, *, least=1, most=None):
     """Return an integer, NumPy's among them, as an int.
 
     Parameters
@@ -19,13 +19,13 @@ def integer(name, value, *, least=1):
         Of the argument, for the error.
     value : int
         A bool is none.
-    least : int
-        The smallest allowed.
+    least, most : int
+        The smallest and the largest allowed.
 
     Raises
     ------
     ValueError
-        If the value is no integer, or smaller.
+        If the value is no integer, or beyond.
 
     Examples
     --------
@@ -34,12 +34,39 @@ def integer(name, value, *, least=1):
     """
     value = _unboxed(value)
     whole = isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
-    if not whole or value < least:
+    if not whole or value < least or (most is not None and value > most):
         what = {0: "an integer, 0 or above", 1: "a positive integer"}.get(
             least, f"an integer of {least} or more"
         )
+        what += f", {most} at most" * (most is not None)
         raise ValueError(f"{name} is {_shown(value)}, but must be {what}.")
     return int(value)
+
+
+def integers(name, value, *, at_least=0):
+    """Return a tuple of positive integers, or raise a ValueError that names it.
+
+    Parameters
+    ----------
+    name : str
+    value : sequence of int
+    at_least : int
+        How many there must be.
+
+    Returns
+    -------
+    tuple of int
+    """
+    try:
+        sizes = tuple(integer(name, size) for size in value)
+    except (TypeError, ValueError):
+        sizes = None
+    if sizes is None or len(sizes) < at_least:
+        raise ValueError(
+            f"{name} is {value!r}, but must be a sequence of positive integers, "
+            "such as (32,) or (32, 32)."
+        )
+    return sizes
 
 
 def real(name, value, *, above=None, least=None, most=None, below=None):

@@ -186,9 +186,9 @@ def score_ours():
     from utils import vae
 
     model, images = to_score()
-    vae.log_likelihood(model, images[:100], 500, verbose=0)
+    vae.log_likelihood(model, images[:100], num_samples=500, verbose=0)
     begin = time.perf_counter()
-    score = vae.log_likelihood(model, images, 500, verbose=0)
+    score = vae.log_likelihood(model, images, num_samples=500, verbose=0)
     seconds = time.perf_counter() - begin
     return {"seconds": seconds, "images": len(images), "mean": score.mean}
 
@@ -273,7 +273,7 @@ def precision(policy):
     model.compile(keras.optimizers.Adam(1e-3))
     result = timed_fit(model.fit, train, epochs=5)
     held_out = load_mnist().train_images[55_000:57_000]
-    score = vae.log_likelihood(model, held_out, 100, verbose=0)
+    score = vae.log_likelihood(model, held_out, num_samples=100, verbose=0)
     return {**result, "held_out": score.mean, "error": score.standard_error}
 
 

@@ -144,7 +144,9 @@ def run(name, seed, images, held_out, folder, most_samples=math.inf):
     model, seconds = trained(name, seed, images, folder)
     report = model.evaluate(held_out, batch_size=500, verbose=0, return_dict=True)
     begin = time.perf_counter()
-    score = vae.log_likelihood(model, held_out, num_samples, seed=seed, verbose=1)
+    score = vae.log_likelihood(
+        model, held_out, num_samples=num_samples, seed=seed, verbose=1
+    )
     return {
         "experiment": name,
         "seed": seed,

@@ -169,7 +169,7 @@ def test_streams_with_labels_or_weights_are_refused(once, images, kind):
 @pytest.mark.parametrize("name", ["y", "sample_weight", "class_weight"])
 def test_labels_and_weights_are_refused_by_name(once, images, name):
     given = {name: {0: 1.0} if name == "class_weight" else np.ones(64)}
-    with pytest.raises(ValueError, match=f"^{name} .* without labels and weights"):
+    with pytest.raises(ValueError, match=f"^{name} .* without labels "):
         once.fit(images, **given)
     if name != "class_weight":
         with pytest.raises(ValueError, match=f"^{name} is given"):

@@ -51,7 +51,7 @@ def weight_ratio(model, binary):
 
 
 def test_it_agrees_with_integration(narrow, binary):
-    score = vae.log_likelihood(narrow, binary, 20_000, verbose=0)
+    score = vae.log_likelihood(narrow, binary, num_samples=20_000, verbose=0)
     exact = integrated(narrow, binary)
     assert np.ptp(exact) > 1, "the images should not be all alike"
     assert np.all(score.per_image_error < 0.05)
@@ -65,7 +65,9 @@ def test_with_one_sample_it_is_the_elbo_in_expectation(narrow, binary):
     many = np.repeat(binary[:1], 20_000, axis=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        score = vae.log_likelihood(narrow, many, 1, batch_size=10_000, verbose=0)
+        score = vae.log_likelihood(
+            narrow, many, num_samples=1, batch_size=10_000, verbose=0
+        )
     report = narrow.evaluate(many, batch_size=10_000, verbose=0, return_dict=True)
     assert abs(score.mean + report["loss"]) < 8 * score.standard_error
     assert score.mean < integrated(narrow, binary[:1])[0] - 5 * score.standard_error
@@ -90,7 +92,7 @@ def test_sums_of_weights_are_exact_far_below_zero(binary):
     z = keras.Input((1,))
     decoder = keras.Model(z, keras.layers.Reshape((1, 1))(z))
     model = vae.VAE(encoder, decoder, Ramp(), seed=0)
-    score = vae.log_likelihood(model, binary, 100_000, verbose=0)
+    score = vae.log_likelihood(model, binary, num_samples=100_000, verbose=0)
     np.testing.assert_allclose(score.per_image, -12_000 + 0.01**2 / 2, rtol=1e-8)
     # E[w²] / E[w]² is exp(0.01²).
     effective = 1e5 / math.exp(0.01**2)
@@ -107,7 +109,7 @@ def test_an_estimate_that_rests_on_one_draw_is_not_believed(
     narrow.encoder.get_layer("log_var").bias.assign([-1.0])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        score = vae.log_likelihood(narrow, binary, num_samples, verbose=0)
+        score = vae.log_likelihood(narrow, binary, num_samples=num_samples, verbose=0)
     missing = integrated(narrow, binary).mean() - score.mean
     assert missing > 20, "the samples missed the posterior"
     assert score.monte_carlo_error < 1, "and do not know it"
@@ -128,7 +130,7 @@ def test_weights_that_are_all_zero_leave_nothing_to_believe(binary, make_model):
     model.likelihood = Impossible()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        score = vae.log_likelihood(model, binary, 60, verbose=0)
+        score = vae.log_likelihood(model, binary, num_samples=60, verbose=0)
     assert score.mean == -math.inf
     assert math.isnan(score.shortfall)
 
@@ -142,7 +144,7 @@ class Impossible(vae.Bernoulli):
 def test_the_error_bars_are_honest(narrow, binary):
     repeats = 500
     many = np.repeat(binary, repeats, axis=0)
-    score = vae.log_likelihood(narrow, many, 400, verbose=0)
+    score = vae.log_likelihood(narrow, many, num_samples=400, verbose=0)
     spread = score.per_image.reshape(6, repeats).std(axis=1, ddof=1)
     claimed = score.per_image_error.reshape(6, repeats).mean(axis=1)
     # 500 repeats give the spread to about 3 %, the delta method a little less.
@@ -157,7 +159,7 @@ def test_the_error_bars_are_honest(narrow, binary):
 def test_the_shortfall_is_foretold(narrow, binary):
     """The log of an average of 200 weights is too small, and by how much."""
     many = np.repeat(binary, 500, axis=0)
-    score = vae.log_likelihood(narrow, many, 200, verbose=0)
+    score = vae.log_likelihood(narrow, many, num_samples=200, verbose=0)
     missing = (np.repeat(integrated(narrow, binary), 500) - score.per_image).mean()
     assert missing > 3 * score.monte_carlo_error, "too small to be seen"
     assert abs(score.shortfall - missing) < 3 * score.monte_carlo_error
@@ -170,7 +172,9 @@ def test_any_number_of_samples_is_that_number(model, binary, num_samples):
     model.decoder.get_layer("logits").kernel.assign(np.zeros((8, 16)))
     for name in ("mean", "log_var"):
         model.encoder.get_layer(name).kernel.assign(np.zeros((8, 2)))
-    score = vae.log_likelihood(model, binary, num_samples, batch_size=4, verbose=0)
+    score = vae.log_likelihood(
+        model, binary, num_samples=num_samples, batch_size=4, verbose=0
+    )
     np.testing.assert_allclose(score.per_image, 16 * math.log(0.5), rtol=1e-5)
     assert score.num_samples == num_samples
 
@@ -178,11 +182,12 @@ def test_any_number_of_samples_is_that_number(model, binary, num_samples):
 @pytest.mark.one_backend
 def test_seed_and_text(model, images, monkeypatch):
     first, other = (
-        vae.log_likelihood(model, images, 3, seed=seed, verbose=0) for seed in (1, 2)
+        vae.log_likelihood(model, images, num_samples=3, seed=seed, verbose=0)
+        for seed in (1, 2)
     )
     # Where layers are wide, fewer samples are decoded at a time: here one by one.
     monkeypatch.setattr(evaluation, "SLAB_NUMBERS", 64 * 16)
-    again = vae.log_likelihood(model, images, 3, seed=1, verbose=0)
+    again = vae.log_likelihood(model, images, num_samples=3, seed=1, verbose=0)
     np.testing.assert_allclose(first.per_image, again.per_image, rtol=1e-6)
     assert not np.allclose(first.per_image, other.per_image)
     assert f"{first.mean:.2f}" in str(first)
@@ -193,7 +198,7 @@ def test_seed_and_text(model, images, monkeypatch):
 def test_one_image_has_no_spread(model, images):
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        score = vae.log_likelihood(model, images[:1], 3, verbose=0)
+        score = vae.log_likelihood(model, images[:1], num_samples=3, verbose=0)
         assert "± nan" in str(score)
 
 
@@ -224,8 +229,10 @@ def test_a_data_set_is_refused_and_a_tensor_or_list_is_not(model, images):
             with pytest.raises(ValueError, match=r"^images .* array"):
                 use(model, data)
     for given in (list(images), ops.convert_to_tensor(images)):
-        assert vae.active_units(model, given, 0.0).all()
-    assert len(vae.log_likelihood(model, given, 2, verbose=0).per_image) == 64
+        assert vae.active_units(model, given, threshold=0.0).all()
+    assert (
+        len(vae.log_likelihood(model, given, num_samples=2, verbose=0).per_image) == 64
+    )
 
 
 class Batches(keras.utils.PyDataset):
@@ -244,7 +251,7 @@ class Batches(keras.utils.PyDataset):
 @pytest.mark.one_backend
 def test_activity_needs_a_threshold_and_two_images(model, images, threshold):
     with pytest.raises(ValueError, match=r"^threshold is"):
-        vae.active_units(model, images, threshold)
+        vae.active_units(model, images, threshold=threshold)
     with pytest.raises(ValueError, match=r"^images has only 1 image"):
         vae.active_units(model, images[:1])
     with pytest.raises(ValueError, match=r"^vae is"):
@@ -267,6 +274,7 @@ def test_a_model_with_several_draws_is_scored_like_one_with_one(make_model, bina
     model, several = make_model(), make_model(num_samples=3)
     several.set_weights(model.get_weights())
     first, second = (
-        vae.log_likelihood(m, binary, 7, verbose=0) for m in (model, several)
+        vae.log_likelihood(m, binary, num_samples=7, verbose=0)
+        for m in (model, several)
     )
     np.testing.assert_array_equal(first.per_image, second.per_image)

@@ -282,7 +282,8 @@ def test_it_is_trained_and_saved_with_the_model(name, pictures, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     first, second = (
-        vae.log_likelihood(m, pictures, 5, verbose=0).per_image for m in (model, loaded)
+        vae.log_likelihood(m, pictures, num_samples=5, verbose=0).per_image
+        for m in (model, loaded)
     )
     np.testing.assert_allclose(first, second, rtol=1e-5)
     drawn = [m.sample(3, draw=True, seed=1) for m in (model, loaded)]
@@ -511,7 +512,9 @@ def test_vectors_of_any_floats_are_trained_on_scored_and_encoded():
     model = vae.VAE(encoder, decoder, vae.PredictedGaussian(bounds=(0.1, 99.0)))
     model.compile("sgd")
     model.fit(vectors, validation_data=(vectors[:9],), verbose=0)
-    assert np.isfinite(vae.log_likelihood(model, vectors, 3, verbose=0).mean)
+    assert np.isfinite(
+        vae.log_likelihood(model, vectors, num_samples=3, verbose=0).mean
+    )
     assert model.encode(vectors)[0].shape == (64, 2)
     with pytest.raises(ValueError, match="finite"):
         model.evaluate(vectors * np.float32(np.nan), verbose=0)

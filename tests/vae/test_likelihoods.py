@@ -1,13 +1,13 @@
 import warnings
 
 from utils import vae
-from utils.vae.likelihoods import check_images
+from utils.vae.data import check_images
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
-from scipy import stats
+from scipy import special, stats
 
 bernoulli = vae.Bernoulli()
 
@@ -255,3 +255,61 @@ def test_text_says_which_likelihood_it_is():
     assert repr(vae.Bernoulli()) == "Bernoulli()"
     assert repr(vae.Gaussian(0.1)) == "Gaussian(scale=0.1, dequantize=False)"
     assert len(repr(vae.PredictedGaussian(bounds=(np.ones(999), 3.0)))) < 100
+
+
+@pytest.mark.parametrize("num_levels", [256, 4])
+def test_a_categorical_scores_levels_as_scipy_does(num_levels):
+    bytes_ = np.random.default_rng(0).integers(0, 256, (5, 2, 3)).astype("uint8")
+    bytes_[0, 0] = 0, 255, 128
+    likelihood = vae.Categorical(num_levels)
+    logits = np.random.default_rng(1).normal(0, 2, (7, 5, 2, 3, num_levels))
+    x = likelihood.observe(bytes_, 0)
+    level = bytes_ // (256 // num_levels)
+    np.testing.assert_allclose(x, level / (num_levels - 1), rtol=1e-5)
+    as_floats = likelihood.observe(bytes_.astype("float32") / 255, 0)
+    np.testing.assert_array_equal(x, as_floats)
+    found = ops.convert_to_numpy(likelihood.log_prob(x, logits.astype("float32")))
+    log_probs = special.log_softmax(logits, axis=-1)
+    index = np.broadcast_to(level, logits.shape[:-1])[..., None]
+    expected = np.take_along_axis(log_probs, index, axis=-1)[..., 0].sum(axis=(2, 3))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    values = np.arange(num_levels) / (num_levels - 1)
+    mean = special.softmax(logits, axis=-1) @ values
+    np.testing.assert_allclose(
+        likelihood.mean(logits.astype("float32")), mean, rtol=1e-4
+    )
+
+
+def test_a_categorical_draws_in_proportion():
+    logits = np.tile(np.float32([0.0, 1.0, -1.0]), (30_000, 1, 1))
+    drawn = ops.convert_to_numpy(vae.Categorical(3).sample(logits, 4)).ravel()
+    counts = np.bincount((2 * drawn).round().astype(int), minlength=3)
+    expected = len(drawn) * special.softmax(logits[0, 0])
+    assert stats.chisquare(counts, expected).pvalue > 1e-3
+
+
+@pytest.mark.one_backend
+def test_a_categorical_of_bytes_has_bits_and_its_settings_are_checked():
+    assert vae.bits_per_dim(-16 * np.log(256), 16, of=vae.Categorical()) == 8
+    with pytest.raises(ValueError, match=r"^of is Categorical"):
+        vae.bits_per_dim(-1.0, 16, of=vae.Categorical(4))
+    for wrong in (1, 257, 2.5, "a"):
+        with pytest.raises(ValueError, match=r"^num_levels is"):
+            vae.Categorical(wrong)
+    with pytest.raises(ValueError, match=r"^decoded has shape .* \(4, 4, 8\)"):
+        vae.Categorical(8).log_prob(np.zeros((2, 4, 4)), np.zeros((2, 4, 4)))
+
+
+@pytest.mark.one_backend
+def test_a_categorical_trains_and_is_saved(images, tmp_path):
+    z = keras.Input((2,))
+    logits = keras.layers.Reshape((4, 4, 8))(keras.layers.Dense(128)(z))
+    encoder = vae.dense_encoder((4, 4), 2, (8,))
+    model = vae.VAE(encoder, keras.Model(z, logits), vae.Categorical(8), seed=0)
+    model.compile("adam")
+    losses = model.fit(images, epochs=20, verbose=0).history["loss"]
+    assert losses[-1] < losses[0] - 1
+    assert model.sample(3).shape == model.sample(3, draw=True).shape == (3, 4, 4)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.likelihood.num_levels == 8

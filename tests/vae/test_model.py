@@ -94,7 +94,9 @@ def test_a_saved_model_loads_to_the_same_numbers_and_goes_on(model, images, tmp_
         m.evaluate(images, batch_size=16, verbose=0, return_dict=True) for m in both
     )
     assert actual == pytest.approx(expected, rel=1e-6)
-    first, second = (vae.log_likelihood(m, images, 5, verbose=0) for m in both)
+    first, second = (
+        vae.log_likelihood(m, images, num_samples=5, verbose=0) for m in both
+    )
     np.testing.assert_array_equal(first.per_image, second.per_image)
     first, second = (
         m.fit(images, batch_size=16, shuffle=False, verbose=0).history["loss"]
@@ -129,7 +131,7 @@ def small_prior():
 
 
 IN_BATCHES = {
-    "encode": lambda model, images, size: model.encode(images, size),
+    "encode": lambda model, images, size: model.encode(images, batch_size=size),
     "sample": lambda model, images, size: model.sample(
         len(images), seed=0, batch_size=size
     ),
@@ -215,6 +217,8 @@ def test_predict_gives_draws_an_axis_of_their_own(make_model, images, num_sample
         "log_var": (10, 2),
         "z": (*draws, 10, 2),
         "decoded": (*draws, 10, 4, 4),
+        "log_prior": (*draws, 10),
+        "log_posterior": (*draws, 10),
     }
     means = np.broadcast_to(out["mean"], out["z"].shape)
     assert np.ptp(out["mean"], axis=0).min() > 0.1
@@ -252,9 +256,9 @@ def test_validation_is_looked_at_once(model, images, monkeypatch):
     """Not at every epoch: floats are looked through from end to end."""
     names, check = [], model.check_data
 
-    def checked(x, name="x"):
+    def checked(x, y=None, name="x"):
         names.append(name)
-        return check(x, name)
+        return check(x, y, name)
 
     object.__setattr__(model, "check_data", checked)
     model.fit(images, epochs=3, validation_data=(images,), verbose=0)
@@ -354,7 +358,7 @@ def test_sequential_networks_are_taken_and_others_refused_by_name(images):
     model = vae.VAE(whole, keras.Sequential([keras.Input((2,)), decoder]))
     assert model(images)["decoded"].shape == (64, 4, 4)
     heads = [layers.Flatten(), layers.Dense(4)]
-    with pytest.raises(ValueError, match=r"^encoder must end in a list of two outputs"):
+    with pytest.raises(ValueError, match=r"^encoder must end in a list of 2 outputs"):
         vae.VAE(keras.Sequential([keras.Input((4, 4)), *heads]), decoder)
 
     class Subclass(keras.Model):
@@ -369,7 +373,7 @@ def test_sequential_networks_are_taken_and_others_refused_by_name(images):
             vae.VAE(unknown, decoder)
     pixels = vae.dense_encoder((4, 4), 2)
     wide = keras.Model(pixels.input, [layers.Reshape((1, 2))(a) for a in pixels.output])
-    with pytest.raises(ValueError, match=r"^encoder must .* \(batch, latent_dim\)"):
+    with pytest.raises(ValueError, match=r"^decoder .* \(batch, latent_dim\)"):
         vae.VAE(wide, keras.Sequential([keras.Input((1, 2)), layers.Flatten()]))
     with pytest.raises(ValueError, match=r"^decoder must end in one output"):
         vae.VAE(encoder, vae.dense_encoder((2,), 16))
@@ -387,12 +391,12 @@ def test_parts_that_do_not_fit_are_refused():
     encoder = vae.dense_encoder((4, 4), 2)
     with pytest.raises(ValueError, match="one latent_dim for both"):
         vae.VAE(encoder, vae.dense_decoder(3, (4, 4)))
-    with pytest.raises(ValueError, match="two outputs"):
+    with pytest.raises(ValueError, match=r"^encoder must end in a list of 2 outputs"):
         vae.VAE(vae.dense_decoder(3, (4, 4)), vae.dense_decoder(3, (4, 4)))
     x, (mean, log_var) = encoder.input, encoder.output
     named = keras.Model(x, {"mean": mean, "log_var": log_var})
     decoder = vae.dense_decoder(2, (4, 4))
-    with pytest.raises(ValueError, match="a list of two outputs"):
+    with pytest.raises(ValueError, match="a list of 2 outputs"):
         vae.VAE(named, decoder)
     unknown = keras.Sequential([keras.layers.Dense(16)])
     for parts, name in (
@@ -407,8 +411,8 @@ def test_parts_that_do_not_fit_are_refused():
             vae.VAE(encoder, decoder, likelihood)
     with pytest.raises(ValueError, match=r"^prior is Bernoulli\(\)"):
         vae.VAE(encoder, decoder, prior=vae.Bernoulli())
-    with pytest.raises(ValueError, match="kl_weight is 'a'"):
-        vae.VAE(encoder, decoder, kl_weight="a")
+    with pytest.raises(ValueError, match="beta is 'a'"):
+        vae.VAE(encoder, decoder, beta="a")
 
 
 @pytest.mark.one_backend

@@ -1,18 +1,35 @@
-"""Building blocks of variational autoencoders, in Keras 3 on any backend.
+"""Variational autoencoders to build on, in Keras 3 on any backend.
 
-Lessons 4 and 5 explain each of them; all names below are imported from here.
+A `VAE` is put together from two networks and three objects, each of which can be
+changed alone. The README of this folder shows how, in snippets that the tests run.
 
-On TensorFlow, training on an array decides for itself whether XLA is worth its
-compile time; see `backend`. Leave ``jit_compile`` alone.
+| file          | what it holds, and where to add to it                               |
+|---------------|---------------------------------------------------------------------|
+| `gaussian`    | the Gaussian: a draw, its log density, its KL                       |
+| `networks`    | encoders and decoders                                               |
+| `likelihoods` | p(x|z): what the decoder's output means                             |
+| `priors`      | p(z): where latent vectors come from                                |
+| `posteriors`  | q(z|x): what the encoder's output means                             |
+| `model`       | `VAE`, which puts them together, and its loss                       |
+| `training`    | Keras' methods, with data checked                                   |
+| `data`        | what is checked of them                                             |
+| `callbacks`   | what changes while it trains                                        |
+| `evaluation`  | the score, by importance sampling                                   |
+| `backend`     | where TensorFlow, JAX and torch differ                              |
+| `random`      | random numbers                                                      |
+| `fast`        | speed and silence alone; may be deleted                             |
+
+`fast.process` says what importing this package changes of the process.
 """
 
-from . import _quiet  # noqa: F401 (before anything that imports Keras)
+from . import speed  # noqa: F401 (before anything that imports Keras)
+from .callbacks import KLWarmUp
 from .evaluation import LogLikelihood, active_units, log_likelihood
-from .gaussian import gaussian_kl
-from .layers import Sampling
+from .gaussian import gaussian_kl, gaussian_log_prob, reparameterize
 from .likelihoods import (
     BasisGaussian,
     Bernoulli,
+    Categorical,
     DiscretizedLogistic,
     Gaussian,
     LearnedGaussian,
@@ -23,22 +40,38 @@ from .likelihoods import (
 )
 from .model import VAE
 from .networks import conv_decoder, conv_encoder, dense_decoder, dense_encoder
-from .priors import HierarchicalPrior
-from .training import KLWarmUp
+from .posteriors import DiagonalGaussian, FlowPosterior, FullGaussian, Posterior
+from .priors import (
+    ConditionalPrior,
+    HierarchicalPrior,
+    MixturePrior,
+    Prior,
+    StandardNormal,
+    VampPrior,
+)
 
 __all__ = [
     "VAE",
     "BasisGaussian",
     "Bernoulli",
+    "Categorical",
+    "ConditionalPrior",
+    "DiagonalGaussian",
     "DiscretizedLogistic",
+    "FlowPosterior",
+    "FullGaussian",
     "Gaussian",
     "HierarchicalPrior",
     "KLWarmUp",
     "LearnedGaussian",
     "Likelihood",
     "LogLikelihood",
+    "MixturePrior",
+    "Posterior",
     "PredictedGaussian",
-    "Sampling",
+    "Prior",
+    "StandardNormal",
+    "VampPrior",
     "active_units",
     "bits_per_dim",
     "bounded_log_scale",
@@ -47,5 +80,7 @@ __all__ = [
     "dense_decoder",
     "dense_encoder",
     "gaussian_kl",
+    "gaussian_log_prob",
     "log_likelihood",
+    "reparameterize",
 ]

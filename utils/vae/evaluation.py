@@ -9,7 +9,6 @@ import numpy as np
 from keras import ops
 
 from ..arguments import choice, integer, real
-from .gaussian import reparameterize
 from .model import VAE
 from .random import generator, normal
 
@@ -118,7 +117,14 @@ class LogLikelihood:
 
 
 def log_likelihood(
-    vae, images, num_samples=5000, *, batch_size=100, seed=0, verbose="auto"
+    vae,
+    images,
+    labels=None,
+    *,
+    num_samples=5000,
+    batch_size=100,
+    seed=0,
+    verbose="auto",
 ):
     """Estimate the log-likelihood of images by importance sampling.
 
@@ -133,6 +139,8 @@ def log_likelihood(
     images : array-like, shape (N, *image_shape)
         As for ``vae.fit``; held-out images, usually. A Bernoulli likelihood binarizes
         each once, at random. Of a data set, give the images as an array.
+    labels : array-like, shape (N, *condition_shape), optional
+        If the model has conditions: then it is log p(x|condition) that is estimated.
     num_samples : int
         Importance samples per image.
     batch_size : int
@@ -170,11 +178,12 @@ def log_likelihood(
     num_samples = integer("num_samples", num_samples)
     batch_size = integer("batch_size", batch_size)
     verbose = choice("verbose", verbose, ("auto", 0, 1, 2))
-    images = vae.check_images(images)
-    rows = max(1, _slab(vae.decoder) // batch_size)
+    arrays = vae.check_images(images, labels)
+    rows = max(1, _slab(vae) // batch_size)
     sampler = _ImportanceSampler(vae, num_samples, min(rows, num_samples), seed)
     sampler.compile(jit_compile="auto")
-    sums = sampler.predict(images, batch_size=batch_size, verbose=verbose)
+    inputs = arrays if len(arrays) > 1 else arrays[0]
+    sums = sampler.predict(inputs, batch_size=batch_size, verbose=verbose)
     log_scale, total, total_of_squares = sums.astype("float64").T
     score = LogLikelihood(
         per_image=log_scale + np.log(total) - math.log(num_samples),
@@ -184,7 +193,7 @@ def log_likelihood(
     if num_samples >= SAMPLES_FOR_A_BOUND and math.isnan(score.shortfall):
         few = np.count_nonzero(score.effective_sample_size < TOO_FEW_EFFECTIVE)
         warnings.warn(
-            f"num_samples is {num_samples:,}, but of {len(images):,} images "
+            f"num_samples is {num_samples:,}, but of {len(arrays[0]):,} images "
             f"{few:,} have an effective sample size below {TOO_FEW_EFFECTIVE}: one "
             "draw of each outweighs all others together, and the estimate may be many "
             "nats below log p(x). More samples help a little; an encoder that is "
@@ -194,7 +203,7 @@ def log_likelihood(
     return score
 
 
-def active_units(vae, images, threshold=0.01):
+def active_units(vae, images, labels=None, *, threshold=0.01):
     """Tell which latent variables carry information about the image.
 
     Parameters
@@ -202,6 +211,8 @@ def active_units(vae, images, threshold=0.01):
     vae : VAE
     images : array-like, shape (N, *image_shape)
         As for ``vae.fit``; two at least.
+    labels : array-like, shape (N, *condition_shape), optional
+        If the model has conditions.
     threshold : float
         A latent variable is active if the mean of q(z|x) varies over images by
         more than this, as a variance.
@@ -214,7 +225,7 @@ def active_units(vae, images, threshold=0.01):
     ------
     ValueError
         If the images do not suit the model, there is only one, or `threshold` is not
-        a finite number, 0 or above.
+        a finite number, 0 or above; if the mean of the model's posterior is not known.
 
     Notes
     -----
@@ -222,18 +233,26 @@ def active_units(vae, images, threshold=0.01):
     """
     vae = _checked_model(vae)
     threshold = real("threshold", threshold, least=0)
-    mean, _ = vae.encode(images)
+    parameters = vae.encode(images, labels)
+    mean = vae.posterior.mean([ops.convert_to_tensor(a) for a in parameters])
+    if mean is None:
+        raise ValueError(
+            f"vae has a {type(vae.posterior).__name__}, of which the mean is not known."
+        )
+    mean = ops.convert_to_numpy(mean)
     if len(mean) == 1:
         raise ValueError("images has only 1 image, but a variance needs 2 or more.")
     return mean.var(axis=0, dtype="float64") > threshold
 
 
-def _slab(decoder):
+def _slab(vae):
     """How many images to decode at a time."""
-    outputs = [getattr(layer, "output", []) for layer in decoder.layers]
+    outputs = [getattr(layer, "output", []) for layer in vae.decoder.layers]
     shapes = [output.shape[1:] for output in keras.tree.flatten(outputs)]
-    widest = max(math.prod(filter(None, shape)) for shape in shapes)
-    return min(SLAB_IMAGES, SLAB_NUMBERS // widest)
+    widths = [math.prod(filter(None, shape)) for shape in shapes]
+    # A mixture looks at all its components for each z.
+    widths.append(getattr(vae.prior, "num_components", 1) * vae.latent_dim)
+    return min(SLAB_IMAGES, SLAB_NUMBERS // max(widths))
 
 
 def _checked_model(vae):
@@ -257,27 +276,22 @@ class _ImportanceSampler(keras.Model):
     def build(self, input_shape):
         self.built = True
 
-    def call(self, images):
+    def call(self, inputs):
+        images, condition = self.vae.parts(inputs)
         x = self.vae.likelihood.observe(images, self.seed_generator)
-        mean, log_var = self.vae.encoder(x)
+        parameters = self.vae.parameters_of_posterior(x, condition)
         slabs = math.ceil(self.num_samples / self.rows)
-        shape = (slabs, self.rows, ops.shape(mean)[0])
-        noise = [normal((*shape, mean.shape[1]), self.seed_generator)]
-        if self.vae.prior is not None:
-            noise.append(
-                normal((*shape, self.vae.prior.latent_dim), self.seed_generator)
-            )
+        shape = (slabs, self.rows, ops.shape(x)[0], self.vae.noise_dim)
+        noise = normal(shape, self.seed_generator)
         # The last slab may hold more than was asked for: weight zero.
         index = ops.reshape(ops.arange(slabs * self.rows), (slabs, self.rows, 1))
         log_mask = ops.where(index < self.num_samples, 0.0, -math.inf)
 
         def sums(slab):
-            (noise, *for_prior), log_mask = slab
-            z = reparameterize(mean, log_var, noise)
-            decoded = self.vae.decoder(ops.reshape(z, (-1, z.shape[-1])))
-            decoded = ops.reshape(decoded, (self.rows, -1, *decoded.shape[1:]))
-            log_w = self.vae.likelihood.log_prob(x, decoded) + log_mask
-            log_w += self.vae.log_density_ratio(z, mean, log_var, *for_prior)
+            noise, log_mask = slab
+            out = self.vae.draw(parameters, noise, condition)
+            log_w = self.vae.likelihood.log_prob(x, out["decoded"]) + log_mask
+            log_w += out["log_prior"] - out["log_posterior"]
             return _sums(log_w, 1.0, 1.0)
 
         return ops.stack(_sums(*ops.map(sums, (noise, log_mask))), axis=-1)

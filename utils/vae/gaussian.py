@@ -62,11 +62,15 @@ def gaussian_kl(mean, log_var):
     >>> float(gaussian_kl([[1.0, 2.0]], [[0.0, 0.0]])[0])
     2.5
     """
-    # Sums over latent variables in full precision, whatever the layers compute in.
-    mean = ops.cast(checked("mean", mean), keras.config.floatx())
-    log_var = ops.cast(checked("log_var", log_var), keras.config.floatx())
-    terms = ops.square(mean) + ops.expm1(log_var) - log_var
-    return 0.5 * ops.sum(terms, axis=-1)
+    terms = kl_terms(checked("mean", mean), checked("log_var", log_var))
+    return ops.sum(terms, axis=-1)
+
+
+def kl_terms(mean, log_var):
+    """Terms of `gaussian_kl`, one for each latent variable: shape of `mean`."""
+    # In full precision, whatever the layers compute in.
+    mean, log_var = (ops.cast(a, keras.config.floatx()) for a in (mean, log_var))
+    return 0.5 * (ops.square(mean) + ops.expm1(log_var) - log_var)
 
 
 def checked(name, value):

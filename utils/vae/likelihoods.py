@@ -6,20 +6,15 @@ trained, scored and drawn from without knowing which one it has.
 
 import math
 import reprlib
-import warnings
 
 import keras
 import numpy as np
 from keras import ops
 
-from ..arguments import boolean, integer, plain_array, real, real_array
+from ..arguments import boolean, integer, integers, real, real_array
+from .data import is_bytes
 from .gaussian import checked, gaussian_log_prob
-from .random import normal, reseeded, uniform
-
-REMEDY = (
-    'Numbers from 0 to 255 become bytes by astype("uint8"), in a tf.data set by '
-    'map(lambda x: tf.cast(x, "uint8")); or divide them by 255.'
-)
+from .random import normal, uniform
 
 # The lower end is the spread of a byte: uniform over 1/256, it has deviation 0.0011.
 BOUNDS = (1e-3, 10.0)
@@ -83,7 +78,7 @@ class Likelihood:
         ValueError
             If the type of the images is neither uint8, nor bool or that of floats.
         """
-        bytes_ = _are_bytes(images)
+        bytes_ = is_bytes(images)
         images = ops.cast(images, keras.config.floatx())
         return images / 255.0 if bytes_ else images
 
@@ -155,6 +150,66 @@ class Bernoulli(Likelihood):
         return self.observe(self.mean(decoded), seed)
 
 
+@keras.saving.register_keras_serializable(package="utils.vae")
+class Categorical(Likelihood):
+    """Independent pixels of a few levels, each of a probability of its own.
+
+    Bytes are cut into `num_levels` intervals of one width. The decoder's output has
+    one axis more than the image: the last holds the logits of the levels.
+
+    Parameters
+    ----------
+    num_levels : int
+        From 2 to 256: with 256 bytes are modelled as they are.
+
+    Raises
+    ------
+    ValueError
+        If `num_levels` is no such integer. By `log_prob`: if the decoder's output has
+        not the shape of the images and an axis of `num_levels`.
+
+    Notes
+    -----
+    Source: van den Oord, Kalchbrenner and Kavukcuoglu (2016), section 3.
+    """
+
+    def __init__(self, num_levels=256):
+        self.num_levels = integer("num_levels", num_levels, least=2, most=256)
+
+    @property
+    def scores(self):
+        return "bytes" if self.num_levels == 256 else None
+
+    def observe(self, images, seed):
+        """Turn images into levels, from 0 for the lowest to 1 for the highest."""
+        bytes_ = ops.round(255 * super().observe(images, seed))
+        return ops.floor(bytes_ * self.num_levels / 256) / (self.num_levels - 1)
+
+    def log_prob(self, x, decoded):
+        expected = (*x.shape[1:], self.num_levels)
+        if None not in expected and tuple(decoded.shape)[-len(expected) :] != expected:
+            raise ValueError(
+                f"decoded has shape {tuple(decoded.shape)}, but must end in {expected}:"
+                " the logits of each pixel's levels."
+            )
+        log_probs = ops.log_softmax(full_precision(decoded), axis=-1)
+        level = ops.cast(ops.round(x * (self.num_levels - 1)), "int32")
+        chosen = ops.one_hot(level, self.num_levels, dtype=log_probs.dtype)
+        return ops.sum(log_probs * chosen, axis=tuple(range(-len(expected), 0)))
+
+    def mean(self, decoded):
+        levels = np.linspace(0, 1, self.num_levels, dtype=keras.config.floatx())
+        return ops.sum(ops.softmax(full_precision(decoded)) * levels, axis=-1)
+
+    def sample(self, decoded, seed):
+        gumbel = -ops.log(-ops.log(uniform(ops.shape(decoded), seed)))
+        level = ops.argmax(full_precision(decoded) + gumbel, axis=-1)
+        return ops.cast(level, keras.config.floatx()) / (self.num_levels - 1)
+
+    def get_config(self):
+        return {"num_levels": self.num_levels}
+
+
 class Dequantized:
     """Mix-in of densities, which bytes need to be spread out for.
 
@@ -184,7 +239,7 @@ class Dequantized:
 
     def observe(self, images, seed):
         """Turn images into floats in [0, 1], spread out if so asked."""
-        if self.dequantize and _are_bytes(images):
+        if self.dequantize and is_bytes(images):
             u = uniform(ops.shape(images), seed)
             return (ops.cast(images, keras.config.floatx()) + u) / 256.0
         return super().observe(images, seed)
@@ -219,7 +274,7 @@ class Gaussian(Dequantized, Likelihood):
         return gaussian_log_prob(x, matched(decoded, x), log_var, _pixel_axes(x))
 
     def sample(self, decoded, seed):
-        noise = keras.random.normal(ops.shape(decoded), seed=reseeded(seed))
+        noise = normal(ops.shape(decoded), seed)
         return full_precision(decoded) + self.scale * noise
 
     def get_config(self):
@@ -359,7 +414,7 @@ def _checked_scale(scale, shape):
 class _FittedScale(Dequantized):
     """Mix-in of Gaussians, the best standard deviation of which is known."""
 
-    def fit_scale(self, vae, images, batch_size=500):
+    def fit_scale(self, vae, images, labels=None, *, batch_size=500):
         """Set the standard deviations to their optimum on training images.
 
         The root of the mean squared residual: the maximum of the bound, for these
@@ -374,6 +429,8 @@ class _FittedScale(Dequantized):
         images : array, shape (N, *image_shape)
             Training images, as for ``vae.fit``; a few thousand will do for one
             shared number, or as many as there are for one number each.
+        labels : array, shape (N, *condition_shape), optional
+            If the model has conditions.
         batch_size : int
             Images at a time, which memory grows with.
 
@@ -386,17 +443,17 @@ class _FittedScale(Dequantized):
         -----
         Source: Rybkin, Daniilidis and Levine (2021), eq. 7; there for the batch.
         """
-        images = vae.check_images(images)
+        arrays = vae.check_images(images, labels)
         batch_size = integer("batch_size", batch_size)
         total = 0.0
-        for i in range(0, len(images), batch_size):
-            batch = images[i : i + batch_size]
-            out = vae(ops.convert_to_tensor(batch), training=False)
+        for i in range(0, len(arrays[0]), batch_size):
+            batch = [ops.convert_to_tensor(a[i : i + batch_size]) for a in arrays]
+            out = vae(batch if len(batch) > 1 else batch[0], training=False)
             squares = ops.square(self._residuals(out["x"], out["decoded"]))
             axes = tuple(range(len(squares.shape) - len(self.raw.shape)))
             mean = ops.convert_to_numpy(ops.mean(squares, axis=axes))
-            total = total + len(batch) * mean.astype("float64")
-        self.raw.assign(_raw(np.sqrt(total / len(images)), self.bounds))
+            total = total + len(batch[0]) * mean.astype("float64")
+        self.raw.assign(_raw(np.sqrt(total / len(arrays[0])), self.bounds))
         return self.scale
 
 
@@ -438,7 +495,7 @@ class LearnedGaussian(_LearnedScale, _FittedScale, Likelihood):
     def __init__(
         self, shape=(), *, bounds=BOUNDS, initial=None, dequantize=False, **kwargs
     ):
-        super().__init__(check_sizes("shape", shape), bounds, initial, **kwargs)
+        super().__init__(integers("shape", shape), bounds, initial, **kwargs)
         self.dequantize = boolean("dequantize", dequantize)
 
     def _residuals(self, x, decoded):
@@ -623,7 +680,7 @@ class DiscretizedLogistic(_LearnedScale, Likelihood):
     link = "identity"
 
     def __init__(self, shape=(), *, bounds=BOUNDS, initial=None, **kwargs):
-        super().__init__(check_sizes("shape", shape), bounds, initial, **kwargs)
+        super().__init__(integers("shape", shape), bounds, initial, **kwargs)
 
     def observe(self, images, seed):
         """Turn images into bytes over 255, floats to the nearest."""
@@ -776,103 +833,3 @@ def _sum_softplus(logits, axes):
         return ops.sum(ops.relu(flat), axis=(-2, -1)) + ops.sum(logs, -1), gradient
 
     return total(logits)
-
-
-def check_sizes(name, value, at_least=0):
-    """Return a tuple of positive integers, or raise a ValueError that names it.
-
-    Parameters
-    ----------
-    name : str
-    value : sequence of int
-    at_least : int
-        How many there must be.
-
-    Returns
-    -------
-    tuple of int
-    """
-    try:
-        sizes = tuple(integer(name, size) for size in value)
-    except (TypeError, ValueError):
-        sizes = None
-    if sizes is None or len(sizes) < at_least:
-        raise ValueError(
-            f"{name} is {value!r}, but must be a sequence of positive integers, "
-            "such as (32,) or (32, 32)."
-        )
-    return sizes
-
-
-def check_images(images, image_shape, *, any_vector=False, name="images"):
-    """Return `images` as an array, or say what is wrong with them.
-
-    Parameters
-    ----------
-    images : array-like, shape (N, *image_shape)
-        An array, a tensor, a data frame, or a list of any of them.
-    image_shape : tuple of int
-    any_vector : bool
-        Whether images of one axis, which are vectors such as principal components,
-        may be any finite floats: as for `Likelihood`.
-    name : str
-        Of the argument, for the error.
-
-    Returns
-    -------
-    ndarray
-
-    Raises
-    ------
-    ValueError
-        If the shape differs, there is no image, some are masked, or the values are
-        neither bytes nor floats in [0, 1], nor the finite floats of a vector.
-
-    Warns
-    -----
-    UserWarning
-        If bytes look like zeros and ones: all of them nearly black.
-    """
-    given, images = images, plain_array(name, images)
-    if not images.ndim:
-        raise ValueError(
-            f"{name} is a {type(given).__name__}, but must be an array of shape (N, "
-            f"{', '.join(map(str, image_shape))})."
-        )
-    if images.shape[1:] != tuple(image_shape) or not len(images):
-        raise ValueError(
-            f"{name} has shape {images.shape}, but must be (N, "
-            f"{', '.join(map(str, image_shape))}) with N at least 1."
-        )
-    if _are_bytes(images, name):
-        if images[:100].max() == 1:  # a few, as the rest may be larger than memory
-            warnings.warn(
-                f"{name} are bytes of 0 and 1, of which 255 would be white: if 1 is "
-                "meant to be white, turn them into bool or float.",
-                stacklevel=4,  # of a method of VAE, of what the user called
-            )
-        return images
-    low, high = images.min(), images.max()
-    if any_vector and len(image_shape) == 1:
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise ValueError(f"{name} runs from {low} to {high}, but must be finite.")
-    elif not (low >= 0 and high <= 1):
-        raise ValueError(
-            f"{name} runs from {low} to {high} as {images.dtype}, but must be bytes "
-            f"(uint8, 0 to 255) or floats in [0, 1]. {REMEDY}"
-        )
-    return images
-
-
-def _are_bytes(images, name="images"):
-    """Tell bytes from booleans and floats, and refuse other types.
-
-    Of a tensor that stands for numbers yet to come, the type is known as well.
-    """
-    kind = str(getattr(images.dtype, "name", images.dtype)).split(".")[-1]
-    if not kind.startswith(("uint8", "bool", "float", "bfloat")):
-        raise ValueError(
-            f"{name} is of type {kind}, but must be bytes (uint8, 0 to 255), booleans "
-            f"or floats. {REMEDY}"
-        )
-    return kind == "uint8"

@@ -4,10 +4,9 @@ import math
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
-from ..arguments import choice, integer, real_array
-from .likelihoods import check_sizes
+from ..arguments import choice, integer, integers, real_array
 
 INITIALIZER = "he_normal"  # of hidden layers: keeps the scale of half-open activations
 HEADS = {"logit": "glorot_uniform", "identity": "zeros"}  # of decoders, by their link
@@ -16,7 +15,15 @@ LAST = {"data_format": "channels_last"}
 HEAD_NAMES = {"logit": "logits", "identity": "means"}  # by which a VAE knows them
 
 
-def dense_encoder(image_shape, latent_dim, hidden_units=(512, 512), activation="silu"):
+def dense_encoder(
+    image_shape,
+    latent_dim,
+    hidden_units=(512, 512),
+    activation="silu",
+    *,
+    posterior=None,
+    condition_dim=None,
+):
     """Encoder q(z|x): dense layers, then mean and log-variance of z.
 
     Parameters
@@ -29,22 +36,30 @@ def dense_encoder(image_shape, latent_dim, hidden_units=(512, 512), activation="
         Units of each hidden layer, from the image inwards.
     activation : str or callable
         Activation of the hidden layers.
+    posterior : Posterior, optional
+        That of the model, which says what the encoder ends in; a mean and a
+        log-variance, if left out.
+    condition_dim : int, optional
+        Length of a condition, such as a class as a one-hot vector: a second input.
 
     Returns
     -------
     keras.Model
-        From (batch, *image_shape) to a pair of (batch, latent_dim).
+        From (batch, *image_shape), or a list of this and of (batch, condition_dim), to
+        a pair of (batch, latent_dim), or what the posterior asks for.
 
     Raises
     ------
     ValueError
         If `image_shape` or `hidden_units` is no sequence of positive integers,
-        `latent_dim` no positive integer, or `activation` none that Keras knows.
+        `latent_dim` or `condition_dim` no positive integer, `activation` none that
+        Keras knows, or `posterior` none.
     """
-    image_shape = check_sizes("image_shape", image_shape, at_least=1)
+    image_shape = integers("image_shape", image_shape, at_least=1)
     inputs = keras.Input(image_shape, name="x")
-    x = _dense(layers.Flatten(**LAST)(inputs), hidden_units, activation)
-    return _encoder(inputs, x, latent_dim)
+    condition, x = _beside(condition_dim, layers.Flatten(**LAST)(inputs))
+    x = _dense(x, hidden_units, activation)
+    return _encoder([inputs, *condition], x, latent_dim, posterior)
 
 
 def dense_decoder(
@@ -55,6 +70,8 @@ def dense_decoder(
     mean_image=None,
     link="logit",
     outputs_per_pixel=1,
+    *,
+    condition_dim=None,
 ):
     """Decoder p(x|z): dense layers, then one number a pixel, a logit usually.
 
@@ -75,12 +92,15 @@ def dense_decoder(
     outputs_per_pixel : {1, 2}
         With 2 the last axis is twice as long, and holds the means and then, at
         zero to begin with, what a likelihood makes variances of.
+    condition_dim : int, optional
+        As for `dense_encoder`.
 
     Returns
     -------
     keras.Model
-        From (batch, latent_dim) to (batch, *image_shape), the last axis of which is
-        multiplied by `outputs_per_pixel`.
+        From (batch, latent_dim), or a list of this and of (batch, condition_dim), to
+        (batch, *image_shape), the last axis of which is multiplied by
+        `outputs_per_pixel`.
 
     Raises
     ------
@@ -89,18 +109,19 @@ def dense_decoder(
         `outputs_per_pixel` is unknown; as for `dense_encoder`.
     """
     latent_dim = integer("latent_dim", latent_dim)
-    image_shape = check_sizes("image_shape", image_shape, at_least=1)
+    image_shape = integers("image_shape", image_shape, at_least=1)
     link = choice("link", link, tuple(HEADS))
     outputs_per_pixel = choice("outputs_per_pixel", outputs_per_pixel, (1, 2))
     bias = _bias(mean_image, image_shape, link, outputs_per_pixel)
     shape = (*image_shape[:-1], image_shape[-1] * outputs_per_pixel)
     inputs = keras.Input((latent_dim,), name="z")
-    x = _dense(inputs, hidden_units, activation)
+    condition, x = _beside(condition_dim, inputs)
+    x = _dense(x, hidden_units, activation)
     head = layers.Dense(math.prod(shape), **_head(link))
     outputs = layers.Reshape(shape, dtype="float32")(head(x))
     if bias is not None:
         head.bias.assign(bias.ravel())
-    return keras.Model(inputs, outputs, name="decoder")
+    return _model([inputs, *condition], outputs, "decoder")
 
 
 def conv_encoder(
@@ -110,6 +131,9 @@ def conv_encoder(
     strides=2,
     hidden_units=(128,),
     activation="silu",
+    *,
+    posterior=None,
+    condition_dim=None,
 ):
     """Encoder q(z|x): convolutions, dense layers, then mean and log-variance of z.
 
@@ -121,13 +145,13 @@ def conv_encoder(
         Channels of each convolution, from the image inwards.
     strides : int or sequence of int
         Step of each convolution; 2 halves height and width.
-    latent_dim, hidden_units, activation
-        As for `dense_encoder`.
+    latent_dim, hidden_units, activation, posterior, condition_dim
+        As for `dense_encoder`; a condition goes to the dense layers.
 
     Returns
     -------
     keras.Model
-        From (batch, *image_shape) to a pair of (batch, latent_dim).
+        As for `dense_encoder`.
 
     Raises
     ------
@@ -136,13 +160,14 @@ def conv_encoder(
         length, or the strides do not divide height and width; as for `dense_encoder`.
     """
     image_shape = _checked_image_shape(image_shape)
-    filters = check_sizes("filters", filters, at_least=1)
+    filters = integers("filters", filters, at_least=1)
     strides, _ = _checked_strides(image_shape, filters, strides)
     inputs = keras.Input(image_shape, name="x")
     x = layers.Reshape((*image_shape, 1)[:3])(inputs)
     x = _convolve(x, layers.Conv2D, filters, strides, activation)
-    x = _dense(layers.Flatten(**LAST)(x), hidden_units, activation)
-    return _encoder(inputs, x, latent_dim)
+    condition, x = _beside(condition_dim, layers.Flatten(**LAST)(x))
+    x = _dense(x, hidden_units, activation)
+    return _encoder([inputs, *condition], x, latent_dim, posterior)
 
 
 def conv_decoder(
@@ -155,6 +180,8 @@ def conv_decoder(
     mean_image=None,
     link="logit",
     outputs_per_pixel=1,
+    *,
+    condition_dim=None,
 ):
     """Decoder p(x|z): dense layers, transposed convolutions, one number a pixel.
 
@@ -170,8 +197,8 @@ def conv_decoder(
         outwards; the last leaves as many as the first filter of the encoder.
     strides : int or sequence of int
         As for `conv_encoder`, from the latent vector outwards.
-    outputs_per_pixel : {1, 2}
-        As for `dense_decoder`.
+    outputs_per_pixel, condition_dim
+        As for `dense_decoder`; a condition goes to the dense layers.
 
     Returns
     -------
@@ -185,15 +212,16 @@ def conv_decoder(
     """
     latent_dim = integer("latent_dim", latent_dim)
     image_shape = _checked_image_shape(image_shape)
-    filters = check_sizes("filters", filters, at_least=1)
-    hidden_units = check_sizes("hidden_units", hidden_units)
+    filters = integers("filters", filters, at_least=1)
+    hidden_units = integers("hidden_units", hidden_units)
     strides, small = _checked_strides(image_shape, filters, strides)
     link = choice("link", link, tuple(HEADS))
     outputs_per_pixel = choice("outputs_per_pixel", outputs_per_pixel, (1, 2))
     bias = _bias(mean_image, image_shape, link, outputs_per_pixel)
     shape = (*image_shape[:-1], image_shape[-1] * outputs_per_pixel)
     inputs = keras.Input((latent_dim,), name="z")
-    x = _dense(inputs, (*hidden_units, math.prod(small) * filters[0]), activation)
+    condition, x = _beside(condition_dim, inputs)
+    x = _dense(x, (*hidden_units, math.prod(small) * filters[0]), activation)
     x = layers.Reshape((*small, filters[0]))(x)
     filters = (*filters[1:], filters[-1])
     x = _convolve(x, layers.Conv2DTranspose, filters, strides, activation)
@@ -207,12 +235,12 @@ def conv_decoder(
     outputs = layers.Reshape(shape, dtype="float32")(outputs)
     if bias is not None:
         outputs = layers.Rescaling(1.0, bias.tolist(), dtype="float32")(outputs)
-    return keras.Model(inputs, outputs, name="decoder")
+    return _model([inputs, *condition], outputs, "decoder")
 
 
 def _dense(x, hidden_units, activation):
     activation = _checked_activation(activation)
-    for units in check_sizes("hidden_units", hidden_units):
+    for units in integers("hidden_units", hidden_units):
         x = layers.Dense(units, activation, kernel_initializer=INITIALIZER)(x)
     return x
 
@@ -222,12 +250,35 @@ def _head(link):
     return {"name": name, "kernel_initializer": initializer, "dtype": "float32"}
 
 
-def _encoder(inputs, x, latent_dim):
+def _encoder(inputs, x, latent_dim, posterior):
     latent_dim = integer("latent_dim", latent_dim)
+    if posterior is None:
+        heads = {"mean": latent_dim, "log_var": latent_dim}
+    elif hasattr(posterior, "sizes") and not isinstance(posterior, type):
+        heads = posterior.sizes(latent_dim)
+    else:
+        raise ValueError(
+            f"posterior is {posterior!r}, but must be an instance of a subclass of "
+            "Posterior, such as FullGaussian(), or None."
+        )
     # Heads compute in full precision also where hidden layers do not.
-    heads = ("mean", "log_var")
-    outputs = [layers.Dense(latent_dim, name=n, dtype="float32")(x) for n in heads]
-    return keras.Model(inputs, outputs, name="encoder")
+    outputs = [
+        layers.Dense(units, name=name, dtype="float32")(x)
+        for name, units in heads.items()
+    ]
+    return _model(inputs, outputs, "encoder")
+
+
+def _beside(condition_dim, x):
+    """Return a list of the input for a condition, empty for none, and x beside it."""
+    if condition_dim is None:
+        return [], x
+    condition = keras.Input((integer("condition_dim", condition_dim),), name="y")
+    return [condition], layers.Concatenate()([x, condition])
+
+
+def _model(inputs, outputs, name):
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=name)
 
 
 def _convolve(x, layer, filters, strides, activation):
@@ -252,7 +303,7 @@ def _checked_activation(activation):
 
 
 def _checked_image_shape(image_shape):
-    image_shape = check_sizes("image_shape", image_shape)
+    image_shape = integers("image_shape", image_shape)
     if len(image_shape) not in (2, 3):
         raise ValueError(
             f"image_shape is {image_shape}, but must be (height, width) or "
@@ -265,7 +316,7 @@ def _checked_strides(image_shape, filters, strides):
     """Return one stride a layer, and the shape of the smallest map."""
     if not hasattr(strides, "__len__"):
         strides = [integer("strides", strides)] * len(filters)
-    strides = check_sizes("strides", strides)
+    strides = integers("strides", strides)
     total = math.prod(strides)
     if len(strides) != len(filters) or any(side % total for side in image_shape[:2]):
         raise ValueError(
@@ -302,7 +353,7 @@ def _logit(probability, smallest=1e-3):
 
 
 def checked_shapes(name, network):
-    """Return the shapes of a network's input and outputs.
+    """Return the shapes of a network's inputs and outputs.
 
     Parameters
     ----------
@@ -313,26 +364,79 @@ def checked_shapes(name, network):
     Returns
     -------
     taken : tuple
-        Shape of the one input, with None for the batch.
+        Shape of the first input, with None for the batch.
+    condition : tuple or None
+        Shape of a second input, without the batch; None if there is none.
     given : tuple, or list, tuple or dict of such
         As the network, when called, returns its outputs.
 
     Raises
     ------
     ValueError
-        If it is no network of one input, or its shape is not known.
+        If it is no network of one input or two, or their shapes are not known.
     """
     taken = getattr(network, "input_shape", None)  # unknown of what was never built
-    if not is_batch(taken):
+    several = isinstance(taken, list)
+    shapes = taken if several else [taken]
+    scalar = len(shapes) == 2 and shapes[1] == (None,)  # a class, as a number
+    if len(shapes) > 2 or not all(map(is_batch, shapes[: 2 - scalar])):
         raise ValueError(
             f"{name} is {network!r}, but must be a keras.Model with one input of known "
-            "shape: functional, or a Sequential that begins with keras.Input."
+            "shape, or two, a condition being the second: functional, or a Sequential "
+            "that begins with keras.Input."
         )
-    outputs = network.compute_output_spec(keras.KerasTensor(taken))
-    return taken, keras.tree.map_structure(lambda output: output.shape, outputs)
+    inputs = [
+        keras.KerasTensor(tensor.shape, tensor.dtype) for tensor in network.inputs
+    ]
+    outputs = network.compute_output_spec(inputs if several else inputs[0])
+    given = keras.tree.map_structure(lambda output: output.shape, outputs)
+    return shapes[0], shapes[1][1:] if len(shapes) == 2 else None, given
 
 
 def is_batch(shape, axes=None):
     """Tell the shape of a tensor, known but for its first axis, from anything else."""
     known = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape[1:])
     return known and len(shape) > 1 and axes in (None, len(shape) - 1)
+
+
+def one_condition(*shapes):
+    """Return the shape of the condition that all take who take one; None if none do.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    found = {shape for shape in shapes if shape is not None}
+    if len(found) > 1:
+        raise ValueError(
+            f"the conditions that networks and prior take have the shapes {found}, but "
+            "must have one for all."
+        )
+    return next(iter(found), None)
+
+
+def on_rows(network, inputs, condition=None):
+    """Call a network that takes rows on any number of axes of them.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Of one input, or of two, the second of which is the condition.
+    inputs : tensor, shape (..., batch, dim)
+    condition : tensor, shape (batch, *condition_shape), optional
+        The same for all that stand in front of the batch.
+
+    Returns
+    -------
+    tensor, or list of tensor, shape (..., batch, *output_shape)
+    """
+    axes = ops.shape(inputs)[:-1]
+    rows = ops.reshape(inputs, (-1, inputs.shape[-1]))
+    if len(network.inputs) == 2:
+        shape = condition.shape[1:]
+        condition = ops.broadcast_to(condition, (*axes, *shape))
+        rows = [rows, ops.reshape(condition, (-1, *shape))]
+    return keras.tree.map_structure(
+        lambda output: ops.reshape(output, (*axes, *output.shape[1:])), network(rows)
+    )

@@ -1,95 +1,444 @@
-"""What ``VAE.fit`` adds to Keras: a shuffle that can be resumed, and a KL warm-up."""
+"""Training as Keras does it, with data checked, and in blocks where that is faster."""
 
-from collections.abc import Iterable
+import math
 
 import keras
 import numpy as np
+from keras import ops
 
-from ..arguments import integer, real
-from .backend import on_one_device
+from ..arguments import choice, integer, real
+from .backend import is_symbolic, variable_scope
+from .data import (
+    Minibatches,
+    check_images,
+    checked_labels,
+    first_batch,
+    is_stream,
+)
+from .speed import fast
+
+COUNTS = {
+    "batch_size": 1,
+    "initial_epoch": 0,
+    "steps": 1,
+    "steps_per_epoch": 1,
+    "steps_per_execution": 1,
+    "validation_batch_size": 1,
+    "validation_freq": 1,
+    "validation_steps": 1,
+}
 
 MINIBATCH_HOOKS = {
     f"on_{kind}batch_{end}" for kind in ("", "train_") for end in ("begin", "end")
 }
 
 
-class ShuffledImages(keras.utils.PyDataset):
-    """Minibatches of an array, in an order that depends on the step alone.
+class Training:
+    """Mix-in of `VAE`: Keras' methods, for images and, if it has them, conditions.
 
-    Keras' own shuffle starts anew with every process. Here the order of an epoch
-    is a function of the seed and of the steps already taken, which a checkpoint
-    holds: training that was killed and resumed sees the images as if it had not been.
-
-    Parameters
-    ----------
-    images : array, shape (N, ...)
-    batch_size : int
-    model : VAE
-        Whose optimizer counts the steps, and whose generator holds the seed.
+    Where Keras speaks of x and y, x are the images, and y the conditions that the
+    networks take beside them, such as classes; without those, y is refused.
     """
 
-    def __init__(self, images, batch_size, model):
-        super().__init__()
-        self.images, self.batch_size, self.model = images, batch_size, model
-        self.order, self.taken = np.arange(len(images)), 0
+    _loop, _in_blocks = None, False  # how `fit` trains on an array
 
-    @property
-    def num_batches(self):
-        return -(-len(self.images) // self.batch_size)
+    # --- what it is given -----------------------------------------------------
 
-    def on_epoch_begin(self):
-        steps = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        # Of the state, which is saved, unlike a seed that was not given.
-        seed = int(keras.ops.convert_to_numpy(self.model.seed_generator.state)[0])
-        rng = np.random.default_rng([seed, steps])
-        self.order, self.taken = rng.permutation(len(self.images)), 0
+    def check_images(self, images, labels=None, name="images", labels_name="labels"):
+        """Return arrays that suit the model, or say why it cannot take them.
 
-    def take(self, num_batches):
-        """Indices of the images in the next minibatches of this epoch."""
-        start = self.taken
-        self.taken += num_batches * self.batch_size
-        return self.order[start : self.taken]
+        Parameters
+        ----------
+        images : array-like, shape (N, *image_shape)
+            As for `fit`.
+        labels : array-like, shape (N, *condition_shape), optional
+            If the model has conditions.
+        name, labels_name : str
+            What the error calls them.
 
-    def __getitem__(self, index):
-        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        return (self.images[chosen],)
+        Returns
+        -------
+        tuple of ndarray
+            The images, and the labels if there are any.
+
+        Raises
+        ------
+        ValueError
+            If a shape differs from that of the networks, there is no image, or the
+            values are not what the likelihood models; if labels are missing, or given
+            to a model without conditions.
+        """
+        if is_stream(images):
+            raise ValueError(
+                f"{name} is a {type(images).__name__}, but must be an array: of a data "
+                "set, join the batches by np.concatenate first."
+            )
+        any_vector = self.likelihood.any_vector
+        images = check_images(
+            images, self.image_shape, any_vector=any_vector, name=name
+        )
+        if self.condition_shape is None:
+            _refuse(labels_name, labels)
+            return (images,)
+        shape, count = self.condition_shape, len(images)
+        return images, checked_labels(labels_name, labels, shape, count)
+
+    def check_data(self, x, y=None, name="x"):
+        """Return data as Keras should be given them, or say why the model cannot.
+
+        Parameters
+        ----------
+        x : array-like, shape (N, *image_shape), or a stream of batches of such
+            As for `fit`.
+        y : array-like, shape (N, *condition_shape), optional
+            If `x` is an array and the model has conditions.
+        name : str
+            What the error calls them.
+
+        Returns
+        -------
+        tuple of ndarray, or the stream
+            An iterator, of which the first batch cannot be looked at without taking
+            it, as another one that begins with it.
+
+        Raises
+        ------
+        ValueError
+            As `check_images` does, of the first batch of a stream; if a stream is
+            empty, or holds weights, or labels that the model does not take.
+        """
+        labels_name = "y" if name == "x" else f"y of {name}"
+        if not is_stream(x):
+            return self.check_images(x, y, name, labels_name)
+        _refuse(labels_name, y)
+        first, x = first_batch(x, name)
+        parts, batch = self._parts(first, name), f"the first batch of {name}"
+        self.check_images(*parts, batch, f"y of {batch}")
+        return x
+
+    def _parts(self, data, name):
+        """Return images and labels of what Keras takes for (x, y, sample_weight)."""
+        if not isinstance(data, (tuple, list)) or len(data) not in (1, 2, 3):
+            return data, None
+        images, *others = data
+        used = 0 if self.condition_shape is None else 1
+        if any(other is not None for other in others[used:]):
+            raise ValueError(
+                f"{name} has labels or weights beside the images, but this VAE learns "
+                "from images alone: leave them out, of a tf.data set by "
+                "map(lambda x, y: x)."
+                if not used
+                else f"{name} has weights, but a VAE learns from all images alike."
+            )
+        return images, others[0] if others and used else None
+
+    def _pair(self, data):
+        """Make of (images, labels), as Keras unpacks them, the input of the model."""
+        if self.condition_shape is None:
+            return data
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return (x if y is None else (x, y),)
+
+    def __call__(self, inputs, *args, **kwargs):
+        # Before Keras makes a tensor of them, which no mask survives.
+        if not any(map(is_symbolic, keras.tree.flatten(inputs))):
+            paired = self.condition_shape is not None and isinstance(
+                inputs, (tuple, list)
+            )
+            parts = inputs if paired and len(inputs) == 2 else (inputs, None)
+            checked = self.check_images(*parts)
+            arrays = [
+                given if ops.is_tensor(given) else array
+                for given, array in zip(parts, checked, strict=False)
+            ]
+            inputs = arrays if self.condition_shape is not None else arrays[0]
+        return super().__call__(inputs, *args, **kwargs)
+
+    def train_step(self, *args):  # on JAX, of a state and data
+        return super().train_step(*args[:-1], self._pair(args[-1]))
+
+    def test_step(self, *args):
+        return super().test_step(*args[:-1], self._pair(args[-1]))
+
+    def predict_step(self, *args):
+        # Keras joins batches, and the shares of several devices, along the first axis.
+        outputs = super().predict_step(*args[:-1], self._pair(args[-1]))
+        if isinstance(outputs, tuple):  # on JAX, with the state of the model
+            return self._swap_draws(outputs[0], ops.swapaxes), *outputs[1:]
+        return self._swap_draws(outputs, ops.swapaxes)
+
+    def _swap_draws(self, outputs, swapaxes):
+        """Exchange the axes of draws and of images, where there are both."""
+        if self.num_samples == 1:
+            return outputs
+        names = ("z", "decoded", "log_prior", "log_posterior")
+        drawn = {name: swapaxes(outputs[name], 0, 1) for name in names}
+        return {**outputs, **drawn}
+
+    # --- Keras' methods -------------------------------------------------------
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        **kwargs,
+    ):
+        """Train on images, as ``keras.Model.fit`` does.
+
+        An array is shuffled in an order that a checkpoint can resume, unless
+        `steps_per_epoch` cuts epochs short. On TensorFlow, many minibatches of an
+        array are trained on in one call, unless a callback listens to each.
+
+        Parameters
+        ----------
+        x : array-like, shape (N, *image_shape), or a stream of batches of such
+            Bytes 0 to 255, booleans, or floats in [0, 1]; vectors of any finite
+            floats, if the likelihood takes them (`Likelihood.any_vector`). Images are
+            copied a block at a time, so a ``numpy.memmap`` may be larger than memory.
+            Of a stream (``tf.data.Dataset``, ``keras.utils.PyDataset``, a generator
+            of tuples), the first batch is looked at. With conditions, it is one of
+            pairs of images and labels.
+        y : array-like, shape (N, *condition_shape), optional
+            If `x` is an array, and the networks take a condition.
+        validation_data : as `x`, or a tuple of `x` and, with conditions, `y`; optional
+        class_weight, sample_weight : None
+            A VAE learns from all images alike.
+        batch_size, epochs, ..., shuffle, **kwargs
+            As for ``keras.Model.fit``.
+
+        Returns
+        -------
+        keras.callbacks.History
+            Of ``loss``, ``reconstruction`` and ``kl``: of the bound, whatever weights
+            training has.
+
+        Raises
+        ------
+        ValueError
+            If `x`, `y` or `validation_data`, or a stream's first batch, has another
+            shape or other values, labels that the networks do not take, or weights; if
+            `class_weight` or `sample_weight` is given; if a number is not what it
+            must be, or `validation_split` leaves no image to train on.
+        """
+        _refuse("class_weight", class_weight)
+        _refuse("sample_weight", sample_weight)
+        kwargs = _checked_counts(kwargs)
+        epochs = integer("epochs", epochs, least=0)
+        if batch_size is not None:
+            batch_size = integer("batch_size", batch_size)
+        real("validation_split", validation_split, least=0, below=1)
+        if validation_data is not None:
+            name = "validation_data"
+            if is_stream(validation_data):
+                validation_data = self.check_data(validation_data, name=name)
+            else:
+                parts = self._parts(validation_data, name)
+                validation_data = self.check_data(*parts, name)
+        data = self.check_data(x, y)
+        if isinstance(data, tuple):
+            if validation_split and validation_data is None:
+                data, validation_data = _split(data, validation_split)
+            if shuffle and kwargs.get("steps_per_epoch") is None:
+                kwargs.setdefault("validation_batch_size", batch_size)
+                data = Minibatches(data, batch_size or 32, self)
+                batch_size, shuffle, validation_split = None, False, 0.0
+        if self.compiled and not self.optimizer.built:
+            # A compiled step that made these variables would be traced twice.
+            with variable_scope(self):
+                self.optimizer.build(self.trainable_variables)
+        if fast and isinstance(data, Minibatches) and self.compiled:
+            steps, each = epochs * data.num_batches, hears_minibatches(callbacks)
+            self._loop = fast.device_loop(self, data, steps, each, last=self._loop)
+            self._in_blocks = self._loop is not None
+        usual = self.steps_per_execution
+        if self._in_blocks:
+            self.steps_per_execution = self._loop.steps
+        try:
+            return super().fit(
+                *(data if isinstance(data, tuple) else (data,)),
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                **kwargs,
+            )
+        finally:
+            self.kl_share.assign(1.0)  # even if training was interrupted
+            self.steps_per_execution = usual
+            if self._in_blocks:
+                self._in_blocks = False
+                self._loop.unload()
+                self.train_function = None
+
+    def make_train_function(self, force=False):
+        if self._in_blocks:
+            self.train_function = self._loop
+            # Keras has cut the epoch into blocks by now; validation, which comes
+            # next, goes by steps of its own.
+            self.steps_per_execution = self._loop.usual_steps
+        else:
+            super().make_train_function(force)
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        **kwargs,
+    ):
+        own = {"loss": loss, "loss_weights": loss_weights}
+        own |= {"metrics": metrics, "weighted_metrics": weighted_metrics}
+        for name, value in own.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} is {value!r}, but must be left out: a VAE's loss is its "
+                    "negative bound, reported as loss, reconstruction and kl."
+                )
+        super().compile(optimizer, **_checked_counts(kwargs))
+
+    def compile_from_config(self, config):
+        # Keras would leave it out, as `compile` is not its own.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        with variable_scope(self):
+            self.optimizer.build(self.trainable_variables)
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        **kwargs,
+    ):
+        """Score images, as ``keras.Model.evaluate`` does.
+
+        Parameters
+        ----------
+        x, y
+            As for `fit`.
+        sample_weight : None
+            As for `fit`.
+        batch_size, verbose, steps, **kwargs
+            As for ``keras.Model.evaluate``.
+
+        Returns
+        -------
+        float, list of float or dict
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        """
+        _refuse("sample_weight", sample_weight)
+        counts = {"batch_size": batch_size, "steps": steps}
+        # What `fit` validates with was checked before the first epoch.
+        if not kwargs.get("_use_cached_eval_dataset"):
+            data = self.check_data(x, y)
+            x, y = (*data, None)[:2] if isinstance(data, tuple) else (data, None)
+        counts = _checked_counts(counts)
+        return super().evaluate(x, y, verbose=verbose, **counts, **kwargs)
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Call the model on images, as ``keras.Model.predict`` does.
+
+        Parameters
+        ----------
+        x : array-like, shape (N, *image_shape), or a stream of batches of such
+            As for `fit`; with conditions, a pair of images and labels.
+        batch_size, verbose, steps, callbacks
+            As for ``keras.Model.predict``: 32 images at a time, if left out.
+
+        Returns
+        -------
+        dict of ndarray
+            What calling the model gives; of several draws, images come first, and then
+            the draws.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`; if `batch_size` or `steps` is not a positive integer, or
+            `verbose` is unknown.
+        """
+        verbose = choice("verbose", verbose, ("auto", 0, 1, 2))
+        counts = _checked_counts({"batch_size": batch_size, "steps": steps})
+        x = self._checked_inputs(x)
+        outputs = super().predict(x, verbose=verbose, callbacks=callbacks, **counts)
+        return self._swap_draws(outputs, np.swapaxes)
+
+    def predict_on_batch(self, x):
+        """Call the model on one batch of images; `predict` tells what is returned."""
+        outputs = super().predict_on_batch(self._checked_inputs(x))
+        return self._swap_draws(outputs, np.swapaxes)
+
+    def _checked_inputs(self, x):
+        parts = (x, None) if self.condition_shape is None else self._parts(x, "x")
+        data = self.check_data(*parts)
+        if not isinstance(data, tuple):
+            return data
+        return data if len(data) > 1 else data[0]
+
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
+    ):
+        _refuse("sample_weight", sample_weight)
+        _refuse("class_weight", class_weight)
+        data = self.check_images(x, y, "x", "y")
+        return super().train_on_batch(*data, return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        _refuse("sample_weight", sample_weight)
+        data = self.check_images(x, y, "x", "y")
+        return super().test_on_batch(*data, return_dict=return_dict)
 
 
-def is_stream(x):
-    """Tell what gives batches of images, one after the other, from an array-like."""
-    own = (list, tuple, dict, str, bytes)
-    return isinstance(x, Iterable) and not (
-        isinstance(x, own) or hasattr(x, "__array__")
-    )
+def _refuse(name, value):
+    if value is not None:
+        raise ValueError(
+            f"{name} is given, but this VAE learns from images alone, without labels "
+            "and weights. Labels are for networks that take a condition."
+        )
 
 
-def first_batch(stream, name):
-    """Return a stream's first batch, and the stream as if nobody had looked.
-
-    Parameters
-    ----------
-    stream : tf.data.Dataset, keras.utils.PyDataset, generator or other iterable
-    name : str
-        Of the argument, for the error.
-
-    Raises
-    ------
-    ValueError
-        If there is no batch.
-    """
-    batches = iter(stream)
-    try:
-        first = next(batches)
-    except StopIteration:
-        raise ValueError(f"{name} is a {type(stream).__name__} without data.") from None
-    if batches is stream:
-        stream = _chained(first, stream)  # no itertools.chain: Keras wants generators
-    return keras.tree.map_structure(on_one_device, first), stream
+def _split(arrays, share):
+    """Split the last `share` of the rows off, for validation."""
+    count = len(arrays[0])
+    kept = math.floor(count * (1 - share))
+    if not 0 < kept < count:
+        raise ValueError(
+            f"validation_split is {share!r}, but must leave some of {count} images for "
+            "training, and some not."
+        )
+    return tuple(a[:kept] for a in arrays), tuple(a[kept:] for a in arrays)
 
 
-def _chained(first, rest):
-    yield first
-    yield from rest
+def _checked_counts(settings):
+    """Return the settings of training, some of which are whole numbers or None."""
+    checked = dict(settings)
+    for name in COUNTS.keys() & settings.keys():
+        value = settings[name]
+        # Keras takes a list of the epochs to validate in as well.
+        listed = name == "validation_freq" and isinstance(value, list)
+        if value is not None and not listed:
+            checked[name] = integer(name, value, least=COUNTS[name])
+    return checked
 
 
 def hears_minibatches(callbacks):
@@ -117,39 +466,3 @@ def _hears_minibatches(callback):
         if not kind.__module__.startswith("keras."):
             own |= vars(kind).keys()
     return not own.isdisjoint(MINIBATCH_HOOKS)
-
-
-class KLWarmUp(keras.callbacks.Callback):
-    """Raise the weight of the KL term over the first epochs to that of the model.
-
-    In epoch e it is the model's `kl_weight` times ``start + (1 - start) * share``,
-    where share is e / `epochs`, at most 1. When training ends, or is cut short, the
-    model's own weight counts again. Evaluation and validation report the bound
-    itself, at weight 1, throughout.
-
-    Parameters
-    ----------
-    epochs : int
-        The epoch, counted from 0, from which the weight is the model's.
-    start : float
-        Share of the model's weight in the first epoch.
-
-    Raises
-    ------
-    ValueError
-        If `epochs` is not a positive integer, or `start` leaves [0, 1].
-
-    Notes
-    -----
-    Source: Bowman et al. (2016), section 3.1; Sønderby et al. (2016), section 2.2.
-    """
-
-    def __init__(self, epochs, start=0.0):
-        super().__init__()
-        self.epochs = integer("epochs", epochs)
-        self.start = real("start", start, least=0, most=1)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        share = min(1.0, epoch / self.epochs)
-        # `VAE.fit` sets it back to 1, whatever ends the training.
-        self.model.kl_share.assign(self.start + (1 - self.start) * share)

@@ -1,14 +1,15 @@
 """The loop on the device trains as Keras' own loop does, only faster."""
 
 from utils import vae
-from utils.vae import backend
-from utils.vae import model as model_module
+from utils.vae.data import Minibatches
+from utils.vae.fast import loop
+from utils.vae.speed import fast
 
 import keras
 import numpy as np
 import pytest
 
-if keras.backend.backend() != "tensorflow":  # nor import it: that takes seconds
+if keras.config.backend() != "tensorflow":  # nor import it: that takes seconds
     pytest.skip("the loop is for TensorFlow", allow_module_level=True)
 tf = pytest.importorskip("tensorflow")
 
@@ -36,15 +37,34 @@ def trainable(model):
 )
 def test_it_ends_where_keras_own_loop_ends(train, monkeypatch, likelihood, executions):
     mine = [train(likelihood, steps_per_execution=steps) for steps in executions]
-    monkeypatch.setattr(model_module, "device_loop", lambda *_, **__: None)
+    monkeypatch.setattr(fast, "device_loop", lambda *_, **__: None)
     keras_own, expected = train(likelihood)
     assert keras_own._loop is None
     for model, history in mine:
-        assert isinstance(model._loop, backend.DeviceLoop)
+        assert isinstance(model._loop, loop.DeviceLoop)
         assert model.optimizer.iterations == keras_own.optimizer.iterations == 21
         np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-4)
         for a, b in zip(trainable(model), trainable(keras_own), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_labels_stay_with_their_images(images, monkeypatch):
+    labels = np.eye(3, dtype="float32")[np.arange(64) % 3]
+    ends = []
+    for device_loop in (fast.device_loop, lambda *_, **__: None):
+        monkeypatch.setattr(fast, "device_loop", device_loop)
+        keras.utils.set_random_seed(0)
+        model = vae.VAE(
+            vae.dense_encoder((4, 4), 2, (8,), condition_dim=3),
+            vae.dense_decoder(2, (4, 4), (8,), condition_dim=3),
+            seed=3,
+        )
+        model.compile(keras.optimizers.SGD(0.003, momentum=0.9))
+        model.fit(images, labels, batch_size=10, epochs=3, verbose=0)
+        assert (model._loop is None) == bool(ends)
+        ends.append(trainable(model))
+    for a, b in zip(*ends, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_under_xla_it_learns_as_well_and_the_same_twice(train, images):
@@ -72,17 +92,17 @@ def test_xla_is_for_long_training_of_dense_networks(make_model, images):
     model = make_model()
     model.fit(images, batch_size=32, verbose=0)
     assert model._loop.key[2] is False
-    batches = vae.training.ShuffledImages(images, 32, model)
-    assert backend.device_loop(model, batches, 10_000).key[2] is True
+    batches = Minibatches((images,), 32, model)
+    assert loop.device_loop(model, batches, 10_000).key[2] is True
     conv = vae.VAE(
         vae.conv_encoder((4, 4), 2, (3,), (2,)), vae.conv_decoder(2, (4, 4), (3,), (2,))
     )
     conv.compile("sgd")
-    assert backend.device_loop(conv, batches, 10_000).key[2] is False
+    assert loop.device_loop(conv, batches, 10_000).key[2] is False
 
 
 def test_every_image_is_taken_once_an_epoch(model, images):
-    batches = vae.training.ShuffledImages(images, 10, model)
+    batches = Minibatches((images,), 10, model)
     for _ in range(2):
         batches.on_epoch_begin()
         taken = np.concatenate([batches.take(3) for _ in range(3)])
@@ -113,7 +133,7 @@ def test_other_ways_to_train_are_left_alone(model, images):
 
 def test_images_that_do_not_fit_on_the_device_are_streamed(train, monkeypatch):
     """Stands in for a GPU, with room and without."""
-    monkeypatch.setattr(backend, "_gpus", lambda: ["a GPU"])
+    monkeypatch.setattr(loop, "_gpus", lambda: ["a GPU"])
     gathered, gather = [], tf.gather
     monkeypatch.setattr(tf, "gather", lambda *a: gathered.append(1) or gather(*a))
     on_device, _ = train()
@@ -136,9 +156,9 @@ def test_images_that_do_not_fit_on_the_device_are_streamed(train, monkeypatch):
 def test_many_minibatches_a_call_unless_somebody_listens(
     make_model, images, monkeypatch
 ):
-    calls, call = [], backend.DeviceLoop.__call__
+    calls, call = [], loop.DeviceLoop.__call__
     monkeypatch.setattr(
-        backend.DeviceLoop, "__call__", lambda *args: calls.append(1) or call(*args)
+        loop.DeviceLoop, "__call__", lambda *args: calls.append(1) or call(*args)
     )
     heard, listens = [], keras.callbacks.LambdaCallback
     for callbacks, blocks in [
@@ -186,7 +206,7 @@ def test_a_memmap_is_read_block_by_block(train, images, tmp_path, monkeypatch):
     np.save(tmp_path / "images.npy", images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     expected, _ = train()
-    monkeypatch.setattr(backend, "BLOCK_BYTES", 30 * 16)  # three minibatches
+    monkeypatch.setattr(loop, "BLOCK_BYTES", 30 * 16)  # three minibatches
     streamed, _ = train(data=mapped)
     assert streamed._loop.steps == 3
     for a, b in zip(trainable(streamed), trainable(expected), strict=True):
