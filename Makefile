@@ -23,7 +23,7 @@ SETTINGS := $(VI_PRESET)|$(VI_DATA)|$(VI_OFFLINE)|$(KERAS_BACKEND)
 help:
 	@echo "make run                execute the lessons, build the site under build/site"
 	@echo "make run PRESET=full    the same in the long form (PRESET=smoke: the short one)"
-	@echo "make run FURTHER=1      the side roads of the lessons, too"
+	@echo "make run FURTHER=1      execute the side roads of the lessons, too"
 	@echo "make run LESSON=4       execute one lesson alone (FURTHER=1: and its side road)"
 	@echo "make test               everything that CI runs"
 	@echo "make lab                open the lessons in JupyterLab"
@@ -157,7 +157,7 @@ build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 build/site/index.html: $(EXECUTED) $(SHOWN) build/shown README.md \
   $(wildcard notebooks/publish/site/*.*) notebooks/publish/lessons.py \
   notebooks/pictures/road.png
-	@rm -rf build/pages && mkdir -p build/pages/further
+	@rm -rf build/pages build/site && mkdir -p build/pages/further
 	@cp $(EXECUTED) build/pages/
 	@$(if $(SHOWN),cp $(SHOWN) build/pages/further/)
 	@$(BIN)/sphinx-build -q -E -W $(if $(filter 1,$(FURTHER)),-t further) \

@@ -173,10 +173,10 @@ def equations_page(pages):
 
 EQUATIONS_INTRODUCTION = """\
 Every numbered equation of the lessons and their side roads, and the checks that it
-passed when its page was last run. A check computes both sides in different ways. *Symbolic*: their
-difference simplifies to zero. *Numbers*: they agree but for |Δ|, and would not if
-one side were off by one per cent, or by a smaller step that the check names.
-*Monte Carlo*: they agree within five standard errors. The number leads to the
+passed when its page was last run. A check computes both sides in different ways.
+*Symbolic*: their difference simplifies to zero. *Numbers*: they agree but for |Δ|, and
+would not if one side were off by one per cent, or by a smaller step that the check
+names. *Monte Carlo*: they agree within five standard errors. The number leads to the
 derivation."""
 
 
@@ -295,7 +295,7 @@ def write_pages(app):
 
 
 def finish_page(app, name, template, context, document):
-    """Finish the body of one page."""
+    """Finish the body of one page, and the links around it."""
 
     def link(label):
         if label not in app.homes:
