@@ -7,8 +7,12 @@ export VI_PRESET := $(PRESET)
 BIN := .venv/bin
 LESSONS := $(sort $(wildcard notebooks/0$(LESSON)*.ipynb))
 $(if $(LESSONS),,$(error LESSON is $(LESSON), but must be the number of a lesson, such as 4))
+SIDE_ROADS := $(sort $(wildcard notebooks/further/0$(LESSON)*.ipynb))
 EXECUTED := $(LESSONS:notebooks/%=build/lessons/%)
+EXECUTED_SIDE_ROADS := $(SIDE_ROADS:notebooks/%=build/lessons/%)
 SOURCES := $(shell find utils -name '*.py')
+# What the site shows of side roads: their committed outputs, or those of this machine.
+SHOWN := $(if $(filter 1,$(FURTHER)),$(EXECUTED_SIDE_ROADS),$(SIDE_ROADS))
 # What an executed lesson depends on besides its code.
 SETTINGS := $(VI_PRESET)|$(VI_DATA)|$(VI_OFFLINE)|$(KERAS_BACKEND)
 
@@ -19,12 +23,13 @@ SETTINGS := $(VI_PRESET)|$(VI_DATA)|$(VI_OFFLINE)|$(KERAS_BACKEND)
 help:
 	@echo "make run                execute the lessons, build the site under build/site"
 	@echo "make run PRESET=full    the same in the long form (PRESET=smoke: the short one)"
-	@echo "make run LESSON=4       execute one lesson alone"
+	@echo "make run FURTHER=1      execute the side roads of the lessons, too"
+	@echo "make run LESSON=4       execute one lesson alone (FURTHER=1: and its side road)"
 	@echo "make test               everything that CI runs"
 	@echo "make lab                open the lessons in JupyterLab"
 	@echo "make class              copies for students and teachers, slides: build/class/"
 	@echo "make grades             grade a solved, an untouched and a half-done copy of each lesson"
-	@echo "make outputs            execute the lessons and keep the outputs in notebooks/"
+	@echo "make outputs            execute lessons and side roads, keep the outputs in notebooks/"
 	@echo "make mutants            plant every listed fault, expect each to be caught"
 	@echo "make bench              time training beside Keras and PyTorch (needs the data)"
 	@echo "make results            reach the papers' figures (hours; stop and go on at will)"
@@ -32,8 +37,8 @@ help:
 	@echo "make clean              remove build/ and .venv/"
 
 ifdef LESSON
-run: $(EXECUTED)
-	@echo "The executed lesson, to open in JupyterLab (make lab): $<"
+run: $(EXECUTED) $(filter build/%,$(SHOWN))
+	@echo "Executed, to open in JupyterLab (make lab): $^"
 else
 run: build/site/index.html
 	@echo "The executed lessons: file://$(CURDIR)/build/site/index.html"
@@ -55,9 +60,10 @@ grades: .venv/ready
 
 # Rewrites the committed notebooks: run it with the real data (VI_DATA, or the
 # network) and the default preset.
-outputs: $(EXECUTED)
+outputs: $(EXECUTED) $(EXECUTED_SIDE_ROADS)
 	cp $(EXECUTED) notebooks/
-	touch $(EXECUTED)
+	$(if $(SIDE_ROADS),cp $(EXECUTED_SIDE_ROADS) notebooks/further/)
+	touch $^
 	PYTHONPATH=notebooks $(BIN)/python -m publish.pictures
 
 mutants: .venv/ready
@@ -120,15 +126,17 @@ chromium:
 
 # --- execution and site ---------------------------------------------------
 
-build/settings: FORCE
+build/settings: NOTE = $(SETTINGS)
+build/shown: NOTE = $(EXECUTED) $(SHOWN)
+build/settings build/shown: FORCE
 	@mkdir -p build
-	@echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' > $@
+	@echo '$(NOTE)' | cmp -s - $@ || echo '$(NOTE)' > $@
 
 build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 	@mkdir -p $(@D)
 	@echo "$* (preset $(VI_PRESET))"
 	@trap 'rm -f build/executing.ipynb; exit 1' INT TERM; \
-	$(BIN)/papermill --cwd notebooks --log-output --progress-bar \
+	$(BIN)/papermill --cwd $(<D) --log-output --progress-bar \
 	  $< build/executing.ipynb || { rm -f build/executing.ipynb; exit 1; }
 	@# Keep of each progress bar its end, of sliders (which a file cannot hold) none,
 	@# of the metadata what a reader needs.
@@ -146,6 +154,11 @@ build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 	  nbformat.write(lesson, sys.argv[1])" build/executed.ipynb
 	@rm build/executing.ipynb && mv build/executed.ipynb $@
 
-build/site/index.html: $(EXECUTED) $(wildcard notebooks/publish/site/*.*) \
-  notebooks/publish/lessons.py notebooks/pictures/road.png README.md
-	@$(BIN)/sphinx-build -q -E -W -c notebooks/publish/site build/lessons build/site
+build/site/index.html: $(EXECUTED) $(SHOWN) build/shown README.md \
+  $(wildcard notebooks/publish/site/*.*) notebooks/publish/lessons.py \
+  notebooks/pictures/road.png
+	@rm -rf build/pages build/site && mkdir -p build/pages/further
+	@cp $(EXECUTED) build/pages/
+	@$(if $(SHOWN),cp $(SHOWN) build/pages/further/)
+	@$(BIN)/sphinx-build -q -E -W $(if $(filter 1,$(FURTHER)),-t further) \
+	  -c notebooks/publish/site build/pages build/site

@@ -10,13 +10,13 @@ from html.parser import HTMLParser
 from publish.classroom import assignments
 from publish.classroom import course as making
 from publish.classroom.slides import Slides
-from publish.lessons import EXERCISE, FOLDER, pictures, prose
+from publish.lessons import EXERCISE, FOLDER, find_lessons, pictures, prose
 
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
 
-LESSONS = sorted(FOLDER.glob("0*.ipynb"))
+LESSONS = list(find_lessons().values())
 GRADED = LESSONS[1]  # quick, and answers of every form
 OUTSIDE = re.compile(r"""(?:@import|\bimport\b|\bfrom\b|url\()[\s("']*(?:https?:)?//""")
 
@@ -135,6 +135,13 @@ def test_links_between_copies_lead_to_copies(copies):
             for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", cell.source):
                 name = re.fullmatch(r"\.\./(\w+)/\1\.ipynb", target)
                 assert name and (FOLDER / f"{name[1]}.ipynb").exists(), target
+
+
+def test_links_to_side_roads_are_taken_off():
+    text = "[One](02_b.ipynb), [further](further/02_b.ipynb), [all](../README.md)"
+    cell = nbformat.v4.new_markdown_cell(text)
+    assignments.relink(cell, r"../\1/\1.ipynb")
+    assert cell.source == "[One](../02_b/02_b.ipynb), further, all"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
+from publish.lessons import find_lessons
+
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,6 +67,6 @@ def test_the_first_fault_of_each_lesson_is_caught(tmp_path):
 
 
 def test_every_lesson_with_a_notebook_has_at_least_five_mutants():
-    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
-        lesson = int(notebook.name[:2])
-        assert sum(mutant["lesson"] == lesson for mutant in MUTANTS) >= 5, notebook.name
+    for name in find_lessons():
+        lesson = int(name[:2])
+        assert sum(mutant["lesson"] == lesson for mutant in MUTANTS) >= 5, name

@@ -1,4 +1,4 @@
-"""What a lesson promises, read off its committed file without running it.
+"""What lessons and side roads promise, read off committed files without running them.
 
 That its code runs, and that its ledger is the committed one, nbval tests.
 """
@@ -9,10 +9,15 @@ from publish.lessons import (
     DEFINED,
     EXERCISE,
     FOLDER,
+    FURTHER,
     NUMBER,
+    find_lessons,
+    find_pages,
+    is_side_road,
+    lesson_of,
     pictures,
     prose,
-    read_lessons,
+    read_notebooks,
 )
 from publish.pictures import make_pictures
 
@@ -22,18 +27,19 @@ import pytest
 from PIL import Image
 from two_sides import read_checks
 
-LESSONS = sorted(FOLDER.glob("*.ipynb"))
+PAGES = find_pages()
 RAN = re.compile(rf"✓ \(({NUMBER})\)")
 
 
-@pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
-def path(request):
+@pytest.fixture(params=PAGES)
+def name(request):
+    """Name of a lesson, or of a side road, of which the same is asked."""
     return request.param
 
 
 @pytest.fixture
-def lesson(path):
-    return nbformat.read(path, as_version=4)
+def lesson(name):
+    return nbformat.read(PAGES[name], as_version=4)
 
 
 def cells(lesson, kind):
@@ -46,10 +52,39 @@ def printed(lesson):
     return "".join(o.text for o in outputs if o.get("name") == "stdout")
 
 
-def test_there_are_lessons():
-    assert LESSONS
-    names = [path.stem for path in LESSONS]
-    assert all(re.fullmatch(r"0[1-5]_[a-z_]+", name) for name in names), names
+def test_there_are_lessons_and_their_side_roads():
+    assert find_lessons()
+    for name in PAGES:
+        assert re.fullmatch(r"0[1-5]_[a-z_]+", lesson_of(name)), name
+        assert lesson_of(name) in PAGES, f"the side road {name} has no lesson"
+    found = [*FOLDER.glob("*.ipynb"), *FOLDER.glob("*/*.ipynb")]
+    assert sorted(found) == sorted(PAGES.values())
+
+
+def test_a_side_road_follows_its_lesson(tmp_path):
+    (tmp_path / FURTHER).mkdir()
+    for name in "01_a", "02_b", "further/02_b", "03_c":
+        (tmp_path / f"{name}.ipynb").touch()
+    assert list(find_lessons(tmp_path)) == ["01_a", "02_b", "03_c"]
+    assert list(find_pages(tmp_path)) == ["01_a", "02_b", "further/02_b", "03_c"]
+
+
+def test_lessons_and_their_side_roads_are_numbered_through_and_linked():
+    texts = {name: prose(page) for name, page in read_notebooks(PAGES).items()}
+    for name in filter(is_side_road, PAGES):
+        lesson, further = texts[lesson_of(name)], texts[name]
+        for kind, pattern in DEFINED.items():
+            first, then = map(pattern.findall, (lesson, further))
+            assert not set(first) & set(then), f"{name}: {kind} given twice"
+        first, then = map(DEFINED["eq"].findall, (lesson, further))
+        assert max(map(place, first)) < min(map(place, then)), f"{name}: first"
+        assert f"]({name}.ipynb" in lesson
+        assert f"](../{lesson_of(name)}.ipynb" in further
+
+
+def place(number):
+    """Place of an equation among those of its lesson: 14 for "4.14"."""
+    return int(re.search(r"\.(\d+)", number).group(1))
 
 
 def test_every_equation_has_a_check_that_ran_and_every_check_an_equation(lesson):
@@ -59,9 +94,9 @@ def test_every_equation_has_a_check_that_ran_and_every_check_an_equation(lesson)
     assert set(tags) == set(RAN.findall(printed(lesson)))
 
 
-def test_equations_carry_the_number_of_their_lesson(path, lesson):
+def test_equations_carry_the_number_of_their_lesson(name, lesson):
     tags = DEFINED["eq"].findall(prose(lesson))
-    assert {tag.split(".")[0] for tag in tags} == {path.stem[1]}
+    assert {tag.split(".")[0] for tag in tags} == {lesson_of(name)[1]}
 
 
 # Checks whose sides are one computation, with the issue that mends each; it goes from
@@ -73,12 +108,17 @@ ONE_WAY = {
 }
 
 
-def test_the_two_sides_of_a_check_are_two_ways_of_computing(path, lesson):
+def test_the_two_sides_of_a_check_are_two_ways_of_computing(lesson):
     checks = read_checks(cell.source for cell in cells(lesson, "code"))
     assert {check.number for check in checks} == set(RAN.findall(printed(lesson)))
     found = {(check.number, check.statement) for check in checks if check.one_way}
-    known = {key for key in ONE_WAY if key[0].startswith(f"{path.stem[1]}.")}
+    known = {key for key in ONE_WAY if key[0] in RAN.findall(printed(lesson))}
     assert found == known
+
+
+def test_the_checks_that_are_one_way_are_still_there():
+    ran = "".join(map(printed, read_notebooks(PAGES).values()))
+    assert {number for number, _ in ONE_WAY} <= set(RAN.findall(ran))
 
 
 @pytest.mark.parametrize(
@@ -186,10 +226,10 @@ def test_every_slider_has_a_picture_right_beside_it(lesson):
             assert any(map(pictures, code[i - 1 : i + 2])), cell.source
 
 
-def test_every_exercise_has_a_folded_solution_that_is_accepted(lesson):
+def test_every_exercise_has_a_folded_solution_that_is_accepted(name, lesson):
     exercises = [number for number, _ in EXERCISE.findall(prose(lesson))]
     solutions = [c for c in lesson.cells if "solution" in c.metadata.get("tags", [])]
-    assert exercises
+    assert exercises or is_side_road(name)
     assert len(solutions) == len(exercises)
     for number, cell in zip(exercises, solutions, strict=True):
         assert f"Exercise {number} accepted" in "".join(o.text for o in cell.outputs)
@@ -197,18 +237,18 @@ def test_every_exercise_has_a_folded_solution_that_is_accepted(lesson):
         assert cell.metadata.jupyter.source_hidden
 
 
-def test_links_to_files_lead_somewhere(lesson):
+def test_links_to_files_lead_somewhere(name, lesson):
     for cell in cells(lesson, "markdown"):
         for target in re.findall(r"\]\(([^)#:]+)\)", cell.source):
-            assert (FOLDER / target).exists(), target
+            assert (PAGES[name].parent / target).exists(), target
 
 
 def test_the_pictures_of_the_readme_are_those_of_the_lessons():
-    for name, picture in make_pictures(read_lessons()).items():
+    for name, picture in make_pictures(read_notebooks(find_lessons())).items():
         stored = Image.open(FOLDER / "pictures" / f"{name}.png")
         message = f"{name}: call publish.pictures, as `make outputs` does"
         assert np.array_equal(stored.convert("RGB"), picture.convert("RGB")), message
 
 
-def test_the_file_is_small(path):
-    assert path.stat().st_size < 1_500_000
+def test_the_file_is_small(name):
+    assert PAGES[name].stat().st_size < 1_500_000

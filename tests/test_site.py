@@ -1,4 +1,4 @@
-"""The site: built from the committed lessons, and read in a real browser.
+"""The site: built from the committed lessons and side roads, read in a real browser.
 
 Everything is read from files, as a reader without a network would.
 """
@@ -6,21 +6,32 @@ Everything is read from files, as a reader without a network would.
 import functools
 import importlib.resources
 import itertools
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-from publish.lessons import DEFINED, FOLDER, pictures, prose
+from publish.lessons import (
+    DEFINED,
+    FURTHER,
+    find_lessons,
+    find_pages,
+    lesson_of,
+    pictures,
+    prose,
+)
 from publish.site import book
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-LESSONS = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}
-PAGES = ["index", *LESSONS, "equations", "search"]
+LESSONS = find_lessons()
+NOTEBOOKS = find_pages()
+PAGES = ["index", *NOTEBOOKS, "equations", "search"]
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -39,7 +50,7 @@ PHONE, DESK = ({"width": 390, "height": 844}, {"width": 1280, "height": 900})
 
 @functools.cache
 def read(name):
-    return nbformat.read(LESSONS[name], as_version=4)
+    return nbformat.read(NOTEBOOKS[name], as_version=4)
 
 
 def markdown(name):
@@ -150,65 +161,85 @@ def test_a_slip_is_told_to_its_end():
 # --- the site, as files -------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "lessons").mkdir()
-    for path in LESSONS.values():
-        shutil.copy(path, folder / "lessons")
-    build = ["-m", "sphinx", "-q", "-E", "-W", "-c"]
+def build_site(pages, site):
+    command = ["-m", "sphinx", "-q", "-E", "-W", "-c", Path(book.__file__).parent]
     made = subprocess.run(
-        [
-            sys.executable,
-            *build,
-            Path(book.__file__).parent,
-            folder / "lessons",
-            folder / "site",
-        ],
+        [sys.executable, *command, pages, site],
         capture_output=True,
         text=True,
         check=False,
     )
     assert made.returncode == 0, made.stderr
-    return folder / "site"
 
 
-@pytest.fixture(scope="module")
-def soups(site):
+def read_site(site, names):
     return {
         name: BeautifulSoup((site / f"{name}.html").read_text("utf-8"), "html.parser")
-        for name in PAGES
+        for name in names
     }
 
 
-@pytest.fixture(scope="module")
-def ids(soups):
+def find_ids(soups):
     return {
         name: {tag["id"] for tag in soup.find_all(id=True)}
         for name, soup in soups.items()
     }
 
 
-def test_every_link_inside_the_site_leads_somewhere(site, soups, ids):
+def find_dead_links(site, soups):
+    """Return the links inside a site that lead nowhere, each with its page."""
+    ids, dead = find_ids(soups), []
     for name, soup in soups.items():
         for link in soup.find_all("a", href=True):
             target, _, part = link["href"].partition("#")
             if ":" not in target:
-                page = target.removesuffix(".html") or name
-                assert (site / (target or f"{name}.html")).exists(), f"{name}: {link}"
-                assert not part or part in ids.get(page, [part]), f"{name}: {link}"
+                target = target or Path(name).with_suffix(".html").name
+                target = os.path.normpath(Path(name).parent / target)
+                page = target.removesuffix(".html")
+                if not (site / target).exists():
+                    dead.append((name, link))
+                if part and part not in ids.get(page, [part]):
+                    dead.append((name, link))
+    return dead
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "pages" / FURTHER).mkdir(parents=True)
+    for name, path in NOTEBOOKS.items():
+        shutil.copy(path, folder / "pages" / f"{name}.ipynb")
+    build_site(folder / "pages", folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def soups(site):
+    return read_site(site, PAGES)
+
+
+@pytest.fixture(scope="module")
+def ids(soups):
+    return find_ids(soups)
+
+
+def test_every_link_inside_the_site_leads_somewhere(site, soups):
+    assert not find_dead_links(site, soups)
 
 
 def test_every_equation_can_be_linked_to_and_every_mention_is_a_link(soups, ids):
-    homes = {n: name for name in LESSONS for n in DEFINED["eq"].findall(markdown(name))}
+    homes = {
+        n: name for name in NOTEBOOKS for n in DEFINED["eq"].findall(markdown(name))
+    }
     for number, name in homes.items():
         assert f"eq-{number}" in ids[name], number
     linked = set()
-    for name in LESSONS:
+    for name in NOTEBOOKS:
         for link in soups[name].select("a.number"):
             linked.add((name, homes.get(link.text)))
         # Another lesson's number of a section is one of a book that is cited.
-        assert not soups[name].select("article a.number[href*='.html#sec-']")
+        for link in soups[name].select("article a.number[href*='.html#sec-']"):
+            assert f"{lesson_of(name)}.html" in link["href"], link
         article = soups[name].article
         closed = set(map(id, article.select("pre, .math, #references, a, code")))
         text = "".join(
@@ -218,19 +249,20 @@ def test_every_equation_can_be_linked_to_and_every_mention_is_a_link(soups, ids)
         )
         left = re.findall(rf"\(({book.NUMBER})[,)]", text)
         assert not set(left) & set(homes), name
-    assert any(here != there for here, there in linked), "no link from lesson to lesson"
+    across = {(here, there) for here, there in linked if there not in (here, None)}
+    assert any(lesson_of(a) != lesson_of(b) for a, b in across), "from no lesson to one"
 
 
 def test_the_page_of_equations_lists_every_check_and_every_slip(soups):
     text = soups["equations"].article
     listed = [item.text for item in text.select("ul.checks li")]
-    for name in LESSONS:
+    for name in NOTEBOOKS:
         for number in DEFINED["eq"].findall(markdown(name)):
             assert f"\\tag{{{number}}}" in text.text
             assert any(item.startswith(f"({number}) ") for item in listed), number
         for number, statement, method, gap in book.checks(read(name)):
             assert f"{number} {statement}: {method}, {gap}" in listed
-    slips = sum(markdown(name).count("**A slip worth knowing") for name in LESSONS)
+    slips = sum(markdown(name).count("**A slip worth knowing") for name in NOTEBOOKS)
     section = text.find(id="slips-worth-knowing")
     assert len(section.select("strong > a[href*='#sec-']")) == slips > 0
 
@@ -242,6 +274,103 @@ def test_the_start_page_has_a_picture_of_each_lesson_and_the_pages_a_road(soups)
     for name, after in itertools.pairwise(road):
         assert soups[name].select_one("a.right-next")["href"] == f"{after}.html"
         assert soups[after].select_one("a.left-prev")["href"] == f"{name}.html"
+
+
+A_PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJ"
+    "RU5ErkJggg=="
+)
+
+
+def tiny_page(*texts):
+    """Return a notebook with a picture between two texts."""
+    first, second = map(nbformat.v4.new_markdown_cell, texts)
+    picture = nbformat.v4.new_output("display_data", {"image/png": A_PIXEL})
+    code = nbformat.v4.new_code_cell("plot()", outputs=[picture])
+    return nbformat.v4.new_notebook(
+        cells=[first, code, second], metadata={"language_info": {"name": "python"}}
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A site of two lessons, the first with a side road, and its pages."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "pages" / FURTHER).mkdir(parents=True)
+    made = {
+        "01_a": tiny_page(
+            "# 1. A\n\n**In this lesson** you see A. [More](further/01_a.ipynb).",
+            "**Figure 1.1.** A pixel.\n\n$$1 \\tag{1.1}$$\n\nIn section 1.2 is (1.2).",
+        ),
+        "further/01_a": tiny_page(
+            "# Beside A\n\nOf [A](../01_a.ipynb), in [the road](../../README.md).",
+            "**Figure 1.2.** A pixel.\n\n## 1.2 More\n\n$$2 \\tag{1.2}$$\n\nNot (1.1).",
+        ),
+        "02_b": tiny_page(
+            "# 2. B\n\n**In this lesson** you see more.", "**Figure 2.1.** A pixel."
+        ),
+    }
+    for name, page in made.items():
+        nbformat.write(page, folder / "pages" / f"{name}.ipynb")
+    build_site(folder / "pages", folder / "site")
+    return folder / "site", read_site(folder / "site", ["index", *made, "equations"])
+
+
+def test_the_list_of_pages_has_a_side_road_under_its_lesson(tiny):
+    _, soups = tiny
+    for name, soup in soups.items():
+        listed = [
+            [link.text.strip() for link in entry("a")]
+            for entry in soup.select("header .bd-navbar-elements > li ul > li")
+        ]
+        lists = [["1. A", "Beside A"], ["Beside A"], ["2. B"], ["Equations and slips"]]
+        assert listed == lists, name
+    above = [link.text for link in soups["further/01_a"].select(".bd-breadcrumbs a")]
+    assert above[-1] == "1. A"
+    links = [link["href"] for link in soups["index"].select(".lesson a[href*=further]")]
+    assert links == ["further/01_a.html"]
+
+
+def test_the_road_leads_past_side_roads(tiny):
+    _, soups = tiny
+    assert soups["01_a"].select_one("a.right-next")["href"] == "02_b.html"
+    assert soups["02_b"].select_one("a.left-prev")["href"] == "01_a.html"
+    assert soups["further/01_a"].select_one("a.left-prev")["href"] == "../01_a.html"
+    assert soups["further/01_a"].select_one("a.right-next")["href"] == "../02_b.html"
+
+
+def test_a_lesson_and_its_side_road_lead_to_each_other(tiny):
+    site, soups = tiny
+    assert not find_dead_links(site, soups)
+    links = {
+        name: {link["href"] for link in soups[name].select("article a[href]")}
+        for name in soups
+    }
+    beside = {f"further/01_a.html{part}" for part in ("", "#eq-1.2", "#sec-1.2")}
+    assert beside <= links["01_a"]
+    assert {"../01_a.html", "../01_a.html#eq-1.1", "../index.html"} <= (
+        links["further/01_a"]
+    )
+    assert {"01_a.html", "further/01_a.html"} <= links["equations"]
+
+
+def test_a_page_that_was_not_run_says_so(tiny):
+    _, soups = tiny
+    notices = {name: soup.select("article .admonition") for name, soup in soups.items()}
+    assert [name for name, found in notices.items() if found] == ["further/01_a"]
+    assert "make run FURTHER=1" in notices["further/01_a"][0].text
+
+
+def test_a_page_that_was_run_does_not_say_that_it_was_not():
+    side_road, tags = tiny_page("# A", "B"), {"further"}
+    app = SimpleNamespace(
+        pages={"further/01_a": side_road}, tags=SimpleNamespace(has=tags.__contains__)
+    )
+    for ran in True, False:
+        source = [nbformat.writes(side_road)]
+        book.prepare_page(app, "further/01_a", source)
+        assert ("This build did not run the page" in source[0]) != ran
+        tags.clear()
 
 
 # --- the site, in a browser ---------------------------------------------------
@@ -365,7 +494,7 @@ GAPS = """() => Math.min(...[...document.querySelectorAll("mjx-labels mjx-mtd")]
 
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_the_number_of_an_equation_is_beside_it(visit, size):
-    if visit.name not in [*LESSONS, "equations"]:
+    if visit.name not in [*NOTEBOOKS, "equations"]:
         pytest.skip("no equations")
     visit.show(size, "light")
     assert 5 < visit.page.evaluate(GAPS) < 1000
@@ -386,13 +515,13 @@ LEFT_RAW = r"""() => {
 
 def test_all_formulas_of_the_source_are_rendered(visit):
     tags = visit.page.locator("article mjx-labels mjx-mtd").count()
-    if visit.name in LESSONS:
+    if visit.name in NOTEBOOKS:
         text = markdown(visit.name)
         formulas = visit.page.locator("article mjx-container").count()
         assert formulas == count_formulas(text)
         assert tags == len(DEFINED["eq"].findall(text))
     elif visit.name == "equations":
-        assert tags >= sum(len(DEFINED["eq"].findall(markdown(n))) for n in LESSONS)
+        assert tags >= sum(len(DEFINED["eq"].findall(markdown(n))) for n in NOTEBOOKS)
     assert visit.page.locator("mjx-merror, [data-mjx-error]").count() == 0
     assert visit.page.evaluate(LEFT_RAW) == []
 
@@ -404,7 +533,7 @@ def test_every_figure_is_seen_and_described(visit):
           && e.getBoundingClientRect().width > 100])"""
     )
     expected = 0
-    if visit.name in LESSONS:
+    if visit.name in NOTEBOOKS:
         expected = sum(len(pictures(cell)) for cell in read(visit.name).cells)
     elif visit.name == "index":
         expected = len(LESSONS)
@@ -422,7 +551,7 @@ def test_code_can_be_copied(visit):
 
 
 def test_a_solution_is_folded_until_it_is_asked_for(visit):
-    cells = read(visit.name).cells if visit.name in LESSONS else []
+    cells = read(visit.name).cells if visit.name in NOTEBOOKS else []
     solutions = sum("solution" in cell.metadata.get("tags", []) for cell in cells)
     folded = visit.page.locator("details")
     assert folded.count() == solutions
@@ -468,7 +597,7 @@ def test_axe_finds_no_serious_fault(visit):
     script = importlib.resources.files("axe_playwright_python") / "axe.min.js"
     visit.page.evaluate(script.read_text("utf-8"))
     visit.page.evaluate(LIGHTEN)
-    turn = list(LESSONS).index(visit.name) % 2 if visit.name in LESSONS else None
+    turn = list(NOTEBOOKS).index(visit.name) % 2 if visit.name in NOTEBOOKS else None
     for size, theme in LOOKS if turn is None else [LOOKS[turn]]:
         visit.show(size, theme)
         assert visit.page.evaluate(FAULTS) == [], theme
@@ -508,9 +637,9 @@ def test_a_button_makes_it_dark(browser, site):
     assert visit.wrong == []
 
 
-def test_the_list_of_lessons_is_on_the_screen(browser, site):
+def test_the_list_of_pages_is_on_the_screen(browser, site):
     visit = Visit(browser, (site / "index.html").as_uri())
     visit.page.set_viewport_size(DESK)
-    visit.page.get_by_role("button", name="More").click()
+    visit.page.get_by_role("button", name="Contents").click()
     box = visit.page.locator(".dropdown-menu.show").bounding_box()
     assert 0 <= box["x"] <= DESK["width"] - box["width"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .lessons import FOLDER, figures, read_lessons
+from .lessons import FOLDER, figures, find_lessons, read_notebooks
 
 HEIGHT = 400  # of the picture on top, in pixels
 ON_TOP = ["4.14", "4.15", "5.13"]
@@ -21,7 +21,7 @@ def make_pictures(lessons):
     Parameters
     ----------
     lessons : dict
-        Executed notebooks by name, as `read_lessons` returns them.
+        Executed notebooks by name, as `read_notebooks` returns them.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def opened(png):
 
 def main(folder=FOLDER / "pictures"):
     Path(folder).mkdir(exist_ok=True)
-    for name, picture in make_pictures(read_lessons()).items():
+    for name, picture in make_pictures(read_notebooks(find_lessons())).items():
         picture.save(Path(folder, f"{name}.png"), optimize=True)
 
 

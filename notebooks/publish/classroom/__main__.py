@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from ..lessons import FOLDER
+from ..lessons import find_lessons
 from .course import build
 
 course, *chosen = map(Path, sys.argv[1:])
-build(course.resolve(), chosen or sorted(FOLDER.glob("0*.ipynb")))
+build(course.resolve(), chosen or find_lessons().values())

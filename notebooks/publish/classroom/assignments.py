@@ -1,7 +1,8 @@
 """A lesson as an assignment of nbgrader's: an nbconvert preprocessor goes by its form.
 
 An exercise is a Markdown cell with "**Exercise 1.3 ★★**", a code cell that defines
-``accept_1_3``, and a code cell tagged ``solution`` that answers and calls it.
+``accept_1_3``, and a code cell tagged ``solution`` that answers and calls it. Side
+roads are for reading, and no assignments: a class has them in its copy of the project.
 """
 
 import ast
@@ -11,10 +12,10 @@ import textwrap
 
 from nbconvert.preprocessors import Preprocessor
 
-from ..lessons import EXERCISE
+from ..lessons import EXERCISE, FURTHER
 
 LESSON = re.compile(r"\]\((0\d_\w+)\.ipynb")
-ELSEWHERE = re.compile(r"\[([^]]*)\]\(\.\./[^)]*\)")
+ELSEWHERE = re.compile(rf"\[([^]]*)\]\((?:\.\.|{FURTHER})/[^)]*\)")
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 
 

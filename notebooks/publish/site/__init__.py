@@ -1,1 +1,1 @@
-"""The site: Sphinx reads the executed lessons by `conf.py`, `book` links them."""
+"""The site: Sphinx reads the executed pages by `conf.py`, `book` links them."""

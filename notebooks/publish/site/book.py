@@ -1,9 +1,10 @@
 """What makes a book of the executed lessons; `conf.py` names it as an extension.
 
-Before Sphinx reads the lessons, the start page and the page of equations and slips
-are written beside them. After it has made a page, mentions of an equation, figure,
-section or exercise become links, and pictures are described by their captions.
-All of it is read off the lessons, by the patterns of `lessons.py` and those below.
+Before Sphinx reads the lessons and their side roads, the start page and the page of
+equations and slips are written beside them. After it has made a page, mentions of an
+equation, figure, section or exercise become links, and pictures are described by their
+captions. Side roads hang from their lessons, and the road leads past them.
+All of it is read off the pages, by the patterns of `lessons.py` and those below.
 """
 
 import html
@@ -11,9 +12,23 @@ import re
 import shutil
 from pathlib import Path
 
+import nbformat
 from bs4 import BeautifulSoup
 
-from ..lessons import DEFINED, FOLDER, NUMBER, figures, prose, read_lessons, title
+from ..lessons import (
+    DEFINED,
+    FOLDER,
+    FURTHER,
+    NUMBER,
+    figures,
+    find_lessons,
+    find_pages,
+    is_side_road,
+    lesson_of,
+    prose,
+    read_notebooks,
+    title,
+)
 
 # Where it is spoken of, on a page: "(3.4)", "(3.4, 3.6)", "sections 3.4 and 3.6".
 _SEVERAL = rf"{NUMBER}(?:(?:, and|,| and| or| to) {NUMBER})*"
@@ -30,16 +45,16 @@ SLIP = re.compile(r"\*\*A slip worth knowing[.:]\*\*\s*")
 ENDED = re.compile(r"[.!?]\W*(\\tag\{[^}]*\}\s*)?(\$\$)?\s*$")
 
 
-# --- reading the lessons ----------------------------------------------------
+# --- reading the pages ------------------------------------------------------
 
 
-def find_homes(lessons):
-    """Return the lesson in which each "eq-3.4", "fig-3.2" and so on is found."""
+def find_homes(pages):
+    """Return the page on which each "eq-3.4", "fig-3.2" and so on is found."""
     return {
         f"{kind}-{number}": name
-        for name, lesson in lessons.items()
+        for name, page in pages.items()
         for kind, pattern in DEFINED.items()
-        for number in pattern.findall(prose(lesson))
+        for number in pattern.findall(prose(page))
     }
 
 
@@ -63,21 +78,25 @@ def alt_text(caption):
 # --- pages written for Sphinx to read -----------------------------------------
 
 
-def start_page(readme, lessons, pictures):
+def start_page(readme, pages, pictures):
     """Return the top of the README, its table of lessons as cards with pictures."""
     top = readme.split("<!-- end of start page -->")[0]
     cards = ["`````{container} lessons"]
-    for name, lesson in lessons.items():
+    for name, picture in pictures.items():
+        lesson, side_road = pages[name], pages.get(f"{FURTHER}/{name}")
         alt = alt_text(first_figure(lesson)[1])
         promise = re.search(r"\*\*In this lesson\*\* (.+?[.:;])\s", prose(lesson))
         promise = promise.group(1)[:-1] + "."
         cards += [
             "````{container} lesson",
-            f"[![{alt}]({pictures[name]})]({name}.ipynb)\n",
+            f"[![{alt}]({picture})]({name}.ipynb)\n",
             f"**[{title(lesson)}]({name}.ipynb)**\n",
             promise[0].upper() + promise[1:],
-            "````",
         ]
+        if side_road:
+            link = f"[{title(side_road)}]({FURTHER}/{name}.ipynb)"
+            cards.append(f"\nIts side road: {link}")
+        cards.append("````")
     cards = "\n".join([*cards, "`````", ""])
     table = re.compile(r"(?:^\|.*\n)*^\|.*\]\(notebooks/.*\n(?:^\|.*\n)*", re.M)
     top, found = table.subn(lambda _: cards, top, count=1)
@@ -128,14 +147,15 @@ def _until_closed(text):
     return text
 
 
-def equations_page(lessons):
+def equations_page(pages):
     """Return the page of all slips, and all equations with their checks."""
     page = ["# Equations and slips", EQUATIONS_INTRODUCTION, "## Slips worth knowing"]
     page.append("Where a post that the lessons follow, or a book, went wrong:")
-    for lesson in lessons.values():
+    for lesson in pages.values():
         page += [f"**Section {section}.** {text}" for section, text in slips(lesson)]
-    for name, lesson in lessons.items():
-        page += [f"## {title(lesson)}", f"[The lesson]({name}.ipynb)"]
+    for name, lesson in pages.items():
+        level, what = ("###", "side road") if is_side_road(name) else ("##", "lesson")
+        page += [f"{level} {title(lesson)}", f"[The {what}]({name}.ipynb)"]
         ledger = checks(lesson)
         for formula in re.findall(r"\$\$.+?\$\$", prose(lesson), re.S):
             numbers = DEFINED["eq"].findall(formula)
@@ -152,11 +172,11 @@ def equations_page(lessons):
 
 
 EQUATIONS_INTRODUCTION = """\
-Every numbered equation of the lessons, and the checks that it passed when these
-pages were made. A check computes both sides in different ways. *Symbolic*: their
-difference simplifies to zero. *Numbers*: they agree but for |Δ|, and would not if
-one side were off by one per cent, or by a smaller step that the check names.
-*Monte Carlo*: they agree within five standard errors. The number leads to the
+Every numbered equation of the lessons and their side roads, and the checks that it
+passed when its page was last run. A check computes both sides in different ways.
+*Symbolic*: their difference simplifies to zero. *Numbers*: they agree but for |Δ|, and
+would not if one side were off by one per cent, or by a smaller step that the check
+names. *Monte Carlo*: they agree within five standard errors. The number leads to the
 derivation."""
 
 
@@ -254,48 +274,98 @@ def _linked(mention, link):
 
 
 def write_pages(app):
-    """Write the pages that are no lessons, and the pictures of the start page."""
+    """Write the pages that are no notebooks, and the pictures of the start page."""
     source = Path(app.srcdir)
-    lessons = read_lessons(source)
+    app.pages = pages = read_notebooks(find_pages(source))
     readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
     pictures = {}
-    for name, lesson in lessons.items():
+    for name in find_lessons(source):
         pictures[name] = f"pictures/{name}.png"
         (source / "pictures").mkdir(exist_ok=True)
-        (source / pictures[name]).write_bytes(first_figure(lesson)[0])
-    start = start_page(readme, lessons, pictures)
+        (source / pictures[name]).write_bytes(first_figure(pages[name])[0])
+    start = start_page(readme, pages, pictures)
     for picture in re.findall(r"!\[[^\]]*\]\(([^):]+)\)", start):
         own = FOLDER / picture  # of the README, not of a card
         if own.exists() and picture not in pictures.values():
             (source / picture).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(own, source / picture)
     (source / "index.md").write_text(start, encoding="utf-8")
-    (source / "equations.md").write_text(equations_page(lessons), encoding="utf-8")
-    app.homes = find_homes(lessons)
+    (source / "equations.md").write_text(equations_page(pages), encoding="utf-8")
+    app.homes = find_homes(pages)
 
 
 def finish_page(app, name, template, context, document):
-    """Finish the body of one page."""
+    """Finish the body of one page, and the links around it."""
 
     def link(label):
         if label not in app.homes:
             return None
         home = app.homes[label]
-        if label.startswith("sec-") and name in app.homes.values() and home != name:
+        own = name not in app.pages or lesson_of(home) == lesson_of(name)
+        if label.startswith("sec-") and not own:
             return None  # lessons name sections of books, and of themselves
         uri = "" if home == name else app.builder.get_relative_uri(name, home)
         return f"{uri}#{label}"
 
     if "body" in context:
         context["body"] = finish(context["body"], link)
+    follow_the_road(app, name, context)
+    pathto, list_pages = context["pathto"], context["generate_header_nav_html"]
+    context["generate_header_nav_html"] = lambda **options: with_side_roads(
+        list_pages(**options), app.pages, pathto
+    )
 
 
-def relink_readme(app, name, source):
-    """Lead links to the README, which is no page of the site, to the start page."""
-    source[0] = source[0].replace("](../README.md)", "](index.md)")
+def follow_the_road(app, name, context):
+    """Let the links to the page before and after lead past side roads."""
+    relations = app.builder.relations
+    for place, way in (1, "prev"), (2, "next"):
+        neighbour = relations[name][place] if name in relations else None
+        while neighbour and is_side_road(neighbour):
+            neighbour = relations[neighbour][place]
+        if neighbour:
+            heading = app.builder.render_partial(app.env.titles[neighbour])["title"]
+            context[way] = {"link": context["pathto"](neighbour), "title": heading}
+
+
+def with_side_roads(listed, pages, pathto):
+    """Return the list of pages in the top bar, under each lesson its side road."""
+    listed = BeautifulSoup(listed, "html.parser")
+    for name in filter(is_side_road, pages):
+        lesson = listed.find("a", href=pathto(lesson_of(name)))
+        kind, text = " ".join(lesson["class"]), html.escape(title(pages[name]))
+        link = f'<ul><li><a class="{kind}" href="{pathto(name)}">{text}</a></li></ul>'
+        lesson.insert_after(BeautifulSoup(link, "html.parser"))
+    return str(listed)
+
+
+def prepare_page(app, name, source):
+    """Change the source of a page where the site is not the folder of the lessons.
+
+    Links to the README, which is no page, lead to the start page. A lesson has its
+    side road below it in the table of contents; what was not run says so.
+    """
+    source[0] = source[0].replace("../README.md)", "index.md)")
+    if name not in app.pages:
+        return
+    page = nbformat.reads(source[0], as_version=4)
+    if is_side_road(name) and not app.tags.has("further"):
+        top = page.cells[0]
+        top.source = re.sub(r"^# .+", rf"\g<0>\n\n{NOT_RUN}", top.source, count=1)
+    if f"{FURTHER}/{name}" in app.pages:
+        below = f"```{{toctree}}\n:hidden:\n\n{FURTHER}/{name}\n```"
+        page.cells.append(nbformat.v4.new_markdown_cell(below))
+    source[0] = nbformat.writes(page)
+
+
+NOT_RUN = """\
+```{note}
+The outputs on this page are those that its authors committed, from the default
+preset. This build did not run the page; `make run FURTHER=1` does.
+```"""
 
 
 def setup(app):
     app.connect("builder-inited", write_pages)
-    app.connect("source-read", relink_readme)
-    app.connect("html-page-context", finish_page)
+    app.connect("source-read", prepare_page)
+    app.connect("html-page-context", finish_page, priority=900)  # after the theme

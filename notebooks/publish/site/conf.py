@@ -18,7 +18,7 @@ extensions = [
     "sphinx-mathjax-offline",
 ]
 myst_enable_extensions = ["amsmath", "dollarmath"]
-# `make run` has executed the lessons already.
+# `make run` has executed them already, side roads too if it gives the tag "further".
 nb_execution_mode = "off"
 nb_code_prompt_show = "Show the solution"  # no other code is folded
 nb_code_prompt_hide = "Hide the solution"
@@ -31,11 +31,11 @@ html_title = "Variational inference"
 html_static_path = ["book.css", "book.js"]
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
-html_sidebars = {"**": []}  # the lessons are in the top bar; code needs the width
+html_sidebars = {"**": []}  # the pages are in the top bar; code needs the width
 html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
 html_theme_options = {
-    "header_dropdown_text": "More",
-    "header_links_before_dropdown": 2,
+    "header_dropdown_text": "Contents",
+    "header_links_before_dropdown": 0,
     "secondary_sidebar_items": ["page-toc"],
 }
 html_copy_source = False
