@@ -210,7 +210,17 @@ def model():
     return made
 
 
-def restored(function):
+@functools.cache
+def conditional():
+    keras.utils.set_random_seed(0)
+    settings = {"hidden_units": (3,), "condition_dim": 3}
+    encoder = vae.dense_encoder((4, 4), 2, **settings)
+    made = vae.VAE(encoder, vae.dense_decoder(2, (4, 4), **settings), seed=3)
+    made.compile("sgd")
+    return made
+
+
+def restored(function, model=model):
     """Call a method of the model, its random numbers set back to the beginning."""
 
     def call(**given):
@@ -231,6 +241,14 @@ def prior():
     keras.utils.set_random_seed(0)
     networks = [vae.dense_encoder((2,), 2, (3,)) for _ in range(2)]
     return vae.HierarchicalPrior(*networks)
+
+
+@functools.cache
+def joined_mixture():
+    keras.utils.set_random_seed(0)
+    made = vae.MixturePrior(3)
+    made.join(2, None, None)
+    return made
 
 
 @functools.cache
@@ -278,6 +296,8 @@ def likelihood(make, **arguments):
         decoded = np.concatenate(
             [np.float32(FLOATS)] * (1 + (make is vae.PredictedGaussian)), axis=-1
         )
+        if make is vae.Categorical:
+            decoded = np.stack([decoded] * made.num_levels, axis=-1)
         return made.log_prob(BYTES / np.float32(255), decoded)
 
     return call, arguments
@@ -292,6 +312,7 @@ def check(**given):
 NUMBERS = ("numbers", np.array([1.0, 2.0, 3.0]))
 SHAPE = ("object", (4, 4))
 SIZES = ("object", (3,))
+ONE_HOT = np.eye(3, dtype="float32")[np.arange(12) % 3]
 LATENTS = ("numbers", RNG.normal(size=(12, 2)))
 SCALE = ("number", 0.5)
 BOUNDS = ("object", (0.1, 2.0))
@@ -308,6 +329,10 @@ CALLS = {
     "arguments.integer": (
         lambda **v: arguments.integer("value", **v),
         {"value": ("count", 3)},
+    ),
+    "arguments.integers": (
+        lambda **v: arguments.integers("value", **v),
+        {"value": ("object", (3, 4))},
     ),
     "arguments.real": (
         lambda **v: arguments.real("value", **v),
@@ -675,10 +700,17 @@ CALLS = {
             "decoder": ("object", None),
             "likelihood": ("object", vae.Bernoulli()),
             "prior": ("object", None),
+            "posterior": ("object", None),
             "num_samples": ("count", 2),
             "beta": SCALE,
             "seed": ("seed", 3),
         },
+    ),
+    "vae.VAE, free bits": (
+        lambda free_bits: (
+            vae.VAE(model().encoder, model().decoder, free_bits=free_bits).latent_dim
+        ),
+        {"free_bits": SCALE},
     ),
     "vae.VAE.fit": (
         restored(lambda m, x, **v: m.fit(x, verbose=0, **v).history),
@@ -687,6 +719,30 @@ CALLS = {
             "validation_data": ("data", BYTES),
             "batch_size": ("other", None),
         },
+    ),
+    "vae.VAE.fit, labels": (
+        lambda **v: [
+            float(loss)
+            for loss in restored(
+                lambda m, y: m.fit(BYTES, y, verbose=0).history["loss"], conditional
+            )(**v)
+        ],
+        {"y": ("numbers", ONE_HOT)},
+    ),
+    "vae.VAE.sample, condition": (
+        restored(
+            lambda m, condition: m.sample(3, condition=condition, seed=0), conditional
+        ),
+        {"condition": ("numbers", ONE_HOT[0])},
+    ),
+    "vae.log_likelihood, labels": (
+        restored(
+            lambda m, labels: vae.log_likelihood(
+                m, BYTES, labels, num_samples=3, verbose=0
+            ),
+            conditional,
+        ),
+        {"labels": ("numbers", ONE_HOT)},
     ),
     "vae.VAE.fit, an array": (
         restored(lambda m, **v: m.fit(BYTES, verbose=0, **v).history),
@@ -762,9 +818,46 @@ CALLS = {
         num_samples=("count", 3),
         seed=("seed", 3),
     ),
-    "vae.Sampling": (
-        lambda **v: vae.Sampling(**v)([LATENTS[1], LATENTS[1]]),
-        {"seed": ("seed", 3)},
+    "vae.MixturePrior": (
+        lambda num_components: vae.MixturePrior(num_components).num_components,
+        {"num_components": ("count", 3)},
+    ),
+    "vae.MixturePrior.sample": method(
+        vae.MixturePrior,
+        "sample",
+        joined_mixture,
+        num_samples=("count", 3),
+        seed=("seed", 3),
+    ),
+    "vae.VampPrior": (
+        lambda pseudo_inputs: np.array(vae.VampPrior(pseudo_inputs).pseudo_inputs),
+        {"pseudo_inputs": ("numbers", FLOATS)},
+    ),
+    "vae.ConditionalPrior": (
+        lambda network: vae.ConditionalPrior(network).latent_dim,
+        {"network": ("object", vae.dense_encoder((3,), 2, ()))},
+    ),
+    "vae.FlowPosterior": (
+        lambda **v: len(vae.FlowPosterior(**v).networks),
+        {
+            "latent_dim": ("count", 4),
+            "num_couplings": ("count", 2),
+            "hidden_units": SIZES,
+            "context_dim": ("count", 2),
+        },
+    ),
+    "vae.FullGaussian.sizes": (
+        vae.FullGaussian().sizes,
+        {"latent_dim": ("count", 3)},
+    ),
+    "vae.Categorical": likelihood(vae.Categorical, num_levels=("count", 4)),
+    "vae.gaussian_log_prob": (
+        vae.gaussian_log_prob,
+        {"x": LATENTS, "mean": LATENTS, "log_var": LATENTS},
+    ),
+    "vae.reparameterize": (
+        vae.reparameterize,
+        {"mean": LATENTS, "log_var": LATENTS, "noise": LATENTS},
     ),
     "vae.Gaussian": likelihood(vae.Gaussian, scale=SCALE),
     "vae.Bernoulli": likelihood(vae.Bernoulli),
@@ -809,7 +902,12 @@ NO_ARGUMENTS = {
     "plotting.sliders": "widgets: Jupyter's own checks",
     "presets.get_preset": "no arguments",
     "standins.Dataset": "made by the loaders",
+    "vae.DiagonalGaussian": "no arguments",
+    "vae.FullGaussian": "no arguments",
     "vae.Likelihood": "an interface",
+    "vae.Posterior": "an interface",
+    "vae.Prior": "an interface",
+    "vae.StandardNormal": "no arguments",
     "vae.LogLikelihood": "made by log_likelihood",
 }
 # Where what comes instead has a right answer of its own, and which.

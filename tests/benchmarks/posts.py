@@ -19,12 +19,12 @@ from keras import layers, ops
 from sklearn.decomposition import PCA
 
 
-class SlippedSampling(vae.Sampling):
+class SlippedDraw(vae.DiagonalGaussian):
     """The posts' draw: mean + exp(log_var) * noise."""
 
-    def call(self, inputs):
-        mean, log_var = inputs
-        return super().call((mean, 2 * log_var))
+    def draw(self, parameters, noise):
+        mean, log_var = parameters
+        return super().draw([mean, 2 * log_var], noise)
 
 
 class Grey(vae.Bernoulli):
@@ -103,9 +103,8 @@ class Post:
     def model(self, slip, seed):
         keras.utils.set_random_seed(seed)
         encoder, decoder, likelihood = globals()[self.build](*self.size)
-        model = vae.VAE(encoder, decoder, likelihood, seed=seed)
-        if slip:
-            model.sampling = SlippedSampling(seed + 1)
+        posterior = SlippedDraw() if slip else None
+        model = vae.VAE(encoder, decoder, likelihood, posterior=posterior, seed=seed)
         model.compile(keras.optimizers.get(self.optimizer))
         return model
 
@@ -148,7 +147,7 @@ def run(name, folder, seed=0):
         title = f"{name}, {variant}"
         seconds = training.train(model, images, folder / variant, settings, title)
         loss = {"printed": evaluate(model, held_out)["loss"]}
-        model.sampling = vae.Sampling(seed + 1)
+        model = vae.VAE(model.encoder, model.decoder, model.likelihood, seed=seed)
         model.compile()
         loss |= {"mended": evaluate(model, held_out)["loss"], "seconds": seconds}
         result[variant] = loss

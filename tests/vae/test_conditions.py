@@ -52,7 +52,13 @@ def make():
 WHICH = [("encoder", "decoder"), ("decoder",), ("prior",), ("encoder", "prior")]
 
 
-@pytest.mark.parametrize("which", WHICH, ids=" ".join)
+@pytest.mark.parametrize(
+    "which",
+    [
+        pytest.param(w, id=" ".join(w), marks=[pytest.mark.one_backend] * (i > 0))
+        for i, w in enumerate(WHICH)
+    ],
+)
 def test_the_score_agrees_with_integration(make, labels, which):
     """Log p(x|label), for each image with its own label."""
     model = make(which=which)
@@ -82,7 +88,9 @@ def test_the_score_agrees_with_integration(make, labels, which):
         assert abs(score.per_image[i] - exact) < 5 * error + 1e-3
 
 
-@pytest.mark.parametrize("num_samples", [1, 3])
+@pytest.mark.parametrize(
+    "num_samples", [1, pytest.param(3, marks=pytest.mark.one_backend)]
+)
 def test_it_learns_what_the_label_tells(make, told, labels, num_samples):
     model = make(num_samples=num_samples)
     held_out = (told[:20], labels[:20])
@@ -127,6 +135,7 @@ def test_everything_takes_labels(make, told, labels, tmp_path):
     np.testing.assert_allclose(first.per_image, second.per_image, rtol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_the_two_inputs_stay_together_in_any_order(make, told, labels):
     """A label that is shuffled apart from its image would teach nothing."""
     losses = []

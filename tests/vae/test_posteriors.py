@@ -132,6 +132,7 @@ def test_a_flow_begins_as_its_gaussian():
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_a_flow_can_bend():
     """No Gaussian has the mean of its draws elsewhere than the draw of noise zero."""
     flow = bent()
@@ -155,6 +156,7 @@ def build(make_model, posterior, **settings):
     return model
 
 
+@pytest.mark.one_backend
 def test_every_posterior_scores_a_model_alike(make_model, posterior):
     """Log p(x) is the model's: three posteriors agree on it, each with its error."""
     binary = np.random.default_rng(2).integers(0, 2, (3, 4, 4)).astype("float32")
@@ -192,6 +194,7 @@ def test_training_raises_the_bound_and_all_is_saved(
     np.testing.assert_allclose(first.per_image, second.per_image, rtol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_looking_at_it_works_or_is_refused(make_model, posterior, images):
     model = build(make_model, posterior)
     encoded = model.encode(images)
@@ -208,6 +211,7 @@ def test_looking_at_it_works_or_is_refused(make_model, posterior, images):
 
 
 @pytest.mark.one_backend
+@pytest.mark.filterwarnings("ignore:decoder ends in logits")
 def test_the_ends_of_a_line_are_draws_of_no_noise(make_model, posterior, images):
     model = build(make_model, posterior, likelihood=vae.Gaussian(0.1))
     parameters = list(map(ops.convert_to_tensor, model.encode(images[:1])))

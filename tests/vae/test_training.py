@@ -79,6 +79,7 @@ def test_what_training_reports_is_the_bound_whatever_the_weight(make_model, imag
         assert values == pytest.approx(reports[1][name], rel=1e-5)
 
 
+@pytest.mark.one_backend
 def test_a_large_beta_buys_a_small_kl(make_model, images):
     kls = []
     for beta in (0.2, 5.0):

@@ -14,7 +14,25 @@ LOG_2_PI = math.log(2 * math.pi)
 
 
 def reparameterize(mean, log_var, noise):
-    """Turn noise from N(0, I) into a draw from N(mean, diag(exp(log_var)))."""
+    """Turn noise from N(0, I) into a draw from N(mean, diag(exp(log_var))).
+
+    Implements eq. (4.11).
+
+    Parameters
+    ----------
+    mean, log_var, noise : array-like or tensor, shapes that broadcast
+
+    Returns
+    -------
+    tensor
+
+    Raises
+    ------
+    ValueError
+        As for `gaussian_kl`.
+    """
+    mean, log_var = checked("mean", mean), checked("log_var", log_var)
+    noise = checked("noise", noise)
     return mean + ops.exp(0.5 * log_var) * noise
 
 
@@ -23,15 +41,22 @@ def gaussian_log_prob(x, mean, log_var, axis=-1):
 
     Parameters
     ----------
-    x, mean, log_var : tensor or float, shapes that broadcast to that of `x`
+    x, mean, log_var : array-like or tensor, shapes that broadcast
     axis : int or tuple of int
         Of the coordinates, which are summed over.
 
     Returns
     -------
-    tensor, shape of `x` without `axis`
+    tensor, the common shape without `axis`
         In nats.
+
+    Raises
+    ------
+    ValueError
+        As for `gaussian_kl`.
     """
+    x, mean = checked("x", x), checked("mean", mean)
+    log_var = checked("log_var", log_var)
     square = ops.square((x - mean) * ops.exp(-0.5 * log_var))
     return -0.5 * ops.sum(square + log_var + LOG_2_PI, axis=axis)
 
