@@ -105,6 +105,28 @@ def test_any_z_is_scored_as_a_draw_is(posterior):
     np.testing.assert_allclose(by_z, log_prob, rtol=1e-4, atol=1e-4)
 
 
+def test_each_z_is_scored_under_each_of_several(posterior):
+    """As a VampPrior does: z has shape (..., 1, dim), and parameters (K, units)."""
+    parameters = parameters_of(posterior, batch=4)
+    z = np.random.default_rng(1).normal(size=(6, 3, 1, DIM)).astype("float32")
+    found = ops.convert_to_numpy(posterior.log_prob(z, parameters))
+    assert found.shape == (6, 3, 4)
+    for k in range(4):
+        one = [a[k : k + 1] for a in parameters]
+        expected = ops.convert_to_numpy(posterior.log_prob(z[:, :, 0], one))
+        np.testing.assert_allclose(found[..., k], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_vamp_prior_of_every_posterior_trains_and_is_drawn_from(
+    make_model, posterior, images
+):
+    model = build(make_model, posterior, prior=vae.VampPrior(images[:5]))
+    losses = model.fit(images, batch_size=16, epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    assert np.isfinite(vae.log_likelihood(model, images, num_samples=7, verbose=0).mean)
+    assert model.sample(4, seed=0).shape == (4, 4, 4)
+
+
 def test_the_kl_in_closed_form_is_that_of_the_draws(posterior):
     parameters = parameters_of(posterior)
     prior = vae.StandardNormal()

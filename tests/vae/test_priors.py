@@ -318,6 +318,12 @@ def test_what_is_no_prior_of_this_model_is_refused_by_name(make_model, images):
     vae.VAE(model.encoder, model.decoder, prior=prior)  # the same encoder will do
     with pytest.raises(ValueError, match=r"^prior is a VampPrior of another model"):
         make_model(prior=prior)
+    for prior in (vae.StandardNormal(), vae.MixturePrior(), vae.VampPrior(images)):
+        with pytest.raises(ValueError, match=r"has no latent_dim yet"):
+            prior.sample(3)
+    for noise in (None, np.zeros((3, 1))):
+        with pytest.raises(ValueError, match=r"^noise has shape"):
+            make_prior().log_prob(np.zeros((3, 2)), noise)
     with pytest.raises(ValueError, match=r"^num_components is 0"):
         vae.MixturePrior(0)
     with pytest.raises(ValueError, match=r"^network must end in a mean"):

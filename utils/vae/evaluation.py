@@ -178,7 +178,7 @@ def log_likelihood(
     num_samples = integer("num_samples", num_samples)
     batch_size = integer("batch_size", batch_size)
     verbose = choice("verbose", verbose, ("auto", 0, 1, 2))
-    arrays = vae.check_images(images, labels)
+    arrays = vae.check_arrays(images, labels)
     rows = max(1, _slab(vae) // batch_size)
     sampler = _ImportanceSampler(vae, num_samples, min(rows, num_samples), seed)
     sampler.compile(jit_compile="auto")
@@ -277,7 +277,7 @@ class _ImportanceSampler(keras.Model):
         self.built = True
 
     def call(self, inputs):
-        images, condition = self.vae.parts(inputs)
+        images, condition = self.vae.split_inputs(inputs)
         x = self.vae.likelihood.observe(images, self.seed_generator)
         parameters = self.vae.parameters_of_posterior(x, condition)
         slabs = math.ceil(self.num_samples / self.rows)

@@ -443,7 +443,7 @@ class _FittedScale(Dequantized):
         -----
         Source: Rybkin, Daniilidis and Levine (2021), eq. 7; there for the batch.
         """
-        arrays = vae.check_images(images, labels)
+        arrays = vae.check_arrays(images, labels)
         batch_size = integer("batch_size", batch_size)
         total = 0.0
         for i in range(0, len(arrays[0]), batch_size):

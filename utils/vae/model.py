@@ -137,7 +137,7 @@ class VAE(Training, keras.Model):
 
     def call(self, inputs, training=None):
         # Keras tells the networks below of `training`, as the call takes it.
-        images, condition = self.parts(inputs)
+        images, condition = self.split_inputs(inputs)
         x = self.likelihood.observe(images, self.seed_generator)
         parameters = self.parameters_of_posterior(x, condition)
         draws = (self.num_samples,) * (self.num_samples > 1)
@@ -227,7 +227,7 @@ class VAE(Training, keras.Model):
         """Numbers from N(0, 1) that `draw` needs for each z."""
         return self.latent_dim + self.prior.noise_dim
 
-    def parts(self, inputs):
+    def split_inputs(self, inputs):
         """Return images and condition, which is None if the model has none."""
         return (inputs, None) if self.condition_shape is None else inputs
 
@@ -262,12 +262,14 @@ class VAE(Training, keras.Model):
             As for `fit`; a data set is refused.
         """
         batch_size = integer("batch_size", batch_size)
-        return self._encode(self.check_images(images, labels), batch_size)
+        return self._encode(self.check_arrays(images, labels), batch_size)
 
     def _encode(self, arrays, batch_size):
         def encoded(part):
             tensors = [ops.convert_to_tensor(rows) for rows in _rows(arrays, part)]
-            images, condition = self.parts(tensors if len(tensors) > 1 else tensors[0])
+            images, condition = self.split_inputs(
+                tensors if len(tensors) > 1 else tensors[0]
+            )
             x = self.likelihood.observe(images, self.seed_generator)
             return self.parameters_of_posterior(x, condition)
 
@@ -340,7 +342,7 @@ class VAE(Training, keras.Model):
         """
         batch_size = integer("batch_size", batch_size)
         draw = boolean("draw", draw)
-        arrays = self.check_images(images, labels)
+        arrays = self.check_arrays(images, labels)
         parameters = self._encode(arrays, batch_size)
         noise = normal((len(arrays[0]), self.latent_dim), self.seed_generator)
         z, _ = self.posterior.draw(list(parameters), noise)
@@ -395,7 +397,7 @@ class VAE(Training, keras.Model):
                 f"{name} has shape {image.shape}, but must be one image, of shape "
                 f"{self.image_shape}."
             )
-        return self.check_images(image[None], self._any_label(), name)[0]
+        return self.check_arrays(image[None], self._any_label(), name)[0]
 
     def _any_label(self):
         shape = self.condition_shape

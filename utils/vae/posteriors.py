@@ -284,6 +284,7 @@ class FlowPosterior(Posterior):
 
     def log_prob(self, z, parameters):
         *gaussian, context = parameters
+        z = z + ops.zeros_like(gaussian[0])  # the shape that they have together
         log_prob = 0.0
         for i in reversed(range(self.num_couplings)):
             z, log_det = self._couple(i, z, context, inverse=True)

@@ -62,6 +62,12 @@ class Prior(layers.Layer):
             )
         self.latent_dim = latent_dim
 
+    def _check_joined(self):
+        if self.latent_dim is None:
+            raise ValueError(
+                f"{type(self).__name__} has no latent_dim yet: give it to a VAE first."
+            )
+
     def log_prob(self, z, noise=None, condition=None):
         """Log p(z), or an estimate of it with an unbiased exponential.
 
@@ -105,6 +111,7 @@ class StandardNormal(Prior):
         return gaussian_log_prob(z, 0.0, 0.0)
 
     def sample(self, num_samples, seed=None, condition=None):
+        self._check_joined()
         return normal((integer("num_samples", num_samples), self.latent_dim), seed)
 
 
@@ -120,11 +127,13 @@ class _Mixture(Prior):
         raise NotImplementedError
 
     def log_prob(self, z, noise=None, condition=None):
+        self._check_joined()
         log_probs = self._log_probs(ops.expand_dims(z, -2))
         log_weights = ops.log_softmax(ops.convert_to_tensor(self.logits))
         return ops.logsumexp(log_probs + log_weights, axis=-1)
 
     def sample(self, num_samples, seed=None, condition=None):
+        self._check_joined()
         num_samples = integer("num_samples", num_samples)
         seed = generator(seed)  # other numbers for z than for the component
         # The largest of logits with Gumbel noise is a draw in their proportions.
@@ -331,6 +340,11 @@ class HierarchicalPrior(Prior):
 
     def log_prob(self, z, noise=None, condition=None):
         """Estimate log p(z) from one draw of u; its mean is a lower bound."""
+        if noise is None or noise.shape[-1] != self.noise_dim:
+            raise ValueError(
+                f"noise has shape {getattr(noise, 'shape', None)}, but must have (..., "
+                f"{self.noise_dim}): it stands for u."
+            )
         own, further = noise[..., : self._dim_of_u], noise[..., self._dim_of_u :]
         mean, log_var = on_rows(self.encoder, z, condition)
         u = reparameterize(mean, log_var, own)

@@ -8,13 +8,7 @@ from keras import ops
 
 from ..arguments import choice, integer, real
 from .backend import is_symbolic, variable_scope
-from .data import (
-    Minibatches,
-    check_images,
-    checked_labels,
-    first_batch,
-    is_stream,
-)
+from .data import Minibatches, check_images, checked_labels, first_batch, is_stream
 from .speed import fast
 
 COUNTS = {
@@ -44,7 +38,7 @@ class Training:
 
     # --- what it is given -----------------------------------------------------
 
-    def check_images(self, images, labels=None, name="images", labels_name="labels"):
+    def check_arrays(self, images, labels=None, name="images", labels_name="labels"):
         """Return arrays that suit the model, or say why it cannot take them.
 
         Parameters
@@ -104,16 +98,16 @@ class Training:
         Raises
         ------
         ValueError
-            As `check_images` does, of the first batch of a stream; if a stream is
+            As `check_arrays` does, of the first batch of a stream; if a stream is
             empty, or holds weights, or labels that the model does not take.
         """
         labels_name = "y" if name == "x" else f"y of {name}"
         if not is_stream(x):
-            return self.check_images(x, y, name, labels_name)
+            return self.check_arrays(x, y, name, labels_name)
         _refuse(labels_name, y)
         first, x = first_batch(x, name)
         parts, batch = self._parts(first, name), f"the first batch of {name}"
-        self.check_images(*parts, batch, f"y of {batch}")
+        self.check_arrays(*parts, batch, f"y of {batch}")
         return x
 
     def _parts(self, data, name):
@@ -146,7 +140,7 @@ class Training:
                 inputs, (tuple, list)
             )
             parts = inputs if paired and len(inputs) == 2 else (inputs, None)
-            checked = self.check_images(*parts)
+            checked = self.check_arrays(*parts)
             arrays = [
                 given if ops.is_tensor(given) else array
                 for given, array in zip(parts, checked, strict=False)
@@ -400,12 +394,12 @@ class Training:
     ):
         _refuse("sample_weight", sample_weight)
         _refuse("class_weight", class_weight)
-        data = self.check_images(x, y, "x", "y")
+        data = self.check_arrays(x, y, "x", "y")
         return super().train_on_batch(*data, return_dict=return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         _refuse("sample_weight", sample_weight)
-        data = self.check_images(x, y, "x", "y")
+        data = self.check_arrays(x, y, "x", "y")
         return super().test_on_batch(*data, return_dict=return_dict)
 
 
