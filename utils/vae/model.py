@@ -194,9 +194,9 @@ class VAE(Training, keras.Model):
         else:
             bound = -_log_mean_exp(log_ratio - reconstruction)
             objective = -_log_mean_exp(beta * log_ratio - reconstruction)
-        loss = _mean(objective)
+        loss = ops.mean(objective)
         if self.free_bits and training:
-            loss = _mean(reconstruction) + beta * self._spared(kl_terms)
+            loss = ops.mean(reconstruction) + beta * self._spared(kl_terms)
 
         report = {"bound": bound, "reconstruction": reconstruction, "kl": kl}
         for name, values in report.items():
@@ -206,7 +206,7 @@ class VAE(Training, keras.Model):
 
     def _spared(self, kl_terms):
         """KL of the minibatch, of which each term counts as `free_bits` at least."""
-        means = _mean(kl_terms, axis=0)
+        means = ops.mean(kl_terms, axis=0)
         free = self.free_bits * math.log(2) * self.latent_dim / means.shape[0]
         return ops.sum(ops.maximum(means, free))
 
@@ -517,13 +517,6 @@ def checked_parts(encoder, decoder, likelihood, posterior):
 def _log_mean_exp(log_w):
     """Logarithm of the mean over the first axis, that of draws."""
     return ops.logsumexp(log_w, axis=0) - math.log(log_w.shape[0])
-
-
-def _mean(values, axis=None):
-    # A device may have no image left, and then the mean of nothing is zero.
-    count = ops.size(values) if axis is None else ops.shape(values)[axis]
-    count = ops.maximum(ops.cast(count, values.dtype), 1.0)
-    return ops.sum(values, axis=axis) / count
 
 
 def _rows(arrays, part):
