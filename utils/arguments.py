@@ -173,6 +173,40 @@ def plain_array(name, value):
         raise ValueError(f"{name} is no array: {error}") from error
 
 
+def covariance_root(name, covariances):
+    """Return the lower Cholesky factors of covariances, shape (..., d, d).
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for the error.
+    covariances : ndarray
+
+    Raises
+    ------
+    ValueError
+        If one is not symmetric, to rounding, or not positive definite.
+
+    Examples
+    --------
+    >>> covariance_root("prior", np.diag([4.0, 9.0]))
+    array([[2., 0.],
+           [0., 3.]])
+    """
+    # An entry may be zero but for the rounding of products of deviations.
+    deviations = np.sqrt(np.abs(np.diagonal(covariances, axis1=-2, axis2=-1)))
+    slack = 1e-8 * deviations[..., None] * deviations[..., None, :]
+    if np.any(np.abs(covariances - covariances.swapaxes(-2, -1)) > slack):
+        raise ValueError(f"{name} must be symmetric.")
+    try:
+        return np.linalg.cholesky(covariances)
+    except np.linalg.LinAlgError:
+        least = np.linalg.eigvalsh(covariances).min()
+        raise ValueError(
+            f"{name} must be positive definite, but has the eigenvalue {least:.3g}."
+        ) from None
+
+
 def choice(name, value, choices):
     """Return one of several settings, as it stands in `choices`.
 
