@@ -10,7 +10,7 @@ from numbers import Integral, Real
 import numpy as np
 
 
-def integer(name, value, *, least=1):
+def integer(name, value, *, least=1, most=None):
     """Return an integer, NumPy's among them, as an int.
 
     Parameters
@@ -19,13 +19,13 @@ def integer(name, value, *, least=1):
         Of the argument, for the error.
     value : int
         A bool is none.
-    least : int
-        The smallest allowed.
+    least, most : int
+        The smallest allowed, and the largest, if there is one.
 
     Raises
     ------
     ValueError
-        If the value is no integer, or smaller.
+        If the value is no integer, or beyond these.
 
     Examples
     --------
@@ -34,10 +34,12 @@ def integer(name, value, *, least=1):
     """
     value = _unboxed(value)
     whole = isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
-    if not whole or value < least:
+    if not whole or value < least or (most is not None and value > most):
         what = {0: "an integer, 0 or above", 1: "a positive integer"}.get(
             least, f"an integer of {least} or more"
         )
+        if most is not None:
+            what = f"an integer from {least} to {most}"
         raise ValueError(f"{name} is {_shown(value)}, but must be {what}.")
     return int(value)
 
