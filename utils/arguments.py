@@ -195,9 +195,10 @@ def covariance_root(name, covariances):
     array([[2., 0.],
            [0., 3.]])
     """
-    # An entry may be zero but for the rounding of products of deviations.
+    # The root reads one half only. An entry may be zero but for rounding, which is in
+    # units of products of deviations.
     deviations = np.sqrt(np.abs(np.diagonal(covariances, axis1=-2, axis2=-1)))
-    slack = 1e-8 * deviations[..., None] * deviations[..., None, :]
+    slack = 1e-6 * deviations[..., None] * deviations[..., None, :]
     if np.any(np.abs(covariances - covariances.swapaxes(-2, -1)) > slack):
         raise ValueError(f"{name} must be symmetric.")
     try:

@@ -115,8 +115,7 @@ class Statistics:
 def sweep(X, frame, q, resp=None, repeats=1.0):
     """Return the statistics of the best q(z), or the given, every row counted often."""
     weights, sums, entropy = log_rho(q, frame), 0.0, 0.0
-    for rows in blocks(X):
-        block = features(X[rows], frame)
+    for rows, block in feature_blocks(X, frame):
         if resp is None:
             r, log_r = responsibilities(weights @ block)
             entropy -= np.vdot(r, log_r)
@@ -128,7 +127,13 @@ def sweep(X, frame, q, resp=None, repeats=1.0):
     return Statistics(sums, repeats * (entropy + len(X) * log_volume), frame.spread)
 
 
-def features(x, frame):
+def feature_blocks(X, frame):
+    """Yield slices of rows, and their features."""
+    for rows in blocks(X):
+        yield rows, _features(X[rows], frame)
+
+
+def _features(x, frame):
     """Return z_i z_j (i <= j), z_i and 1 of every row, in the prior's coordinates."""
     d = x.shape[1]
     pairs = d * (d + 1) // 2

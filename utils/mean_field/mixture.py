@@ -251,7 +251,9 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         """Return the responsibilities q(z_n = k), shape (n_samples, n_components)."""
         X = self._check_more(X)
         weights = factors.log_rho(self._q, self._frame)
-        return self._by_blocks(X, lambda f: factors.responsibilities(weights @ f)[0].T)
+        blocks = factors.feature_blocks(X, self._frame)
+        parts = [factors.responsibilities(weights @ block)[0].T for _, block in blocks]
+        return np.concatenate(parts)
 
     def score_samples(self, X):
         """Return log p(x_n | data), shape (n_samples,), in nats.
@@ -268,14 +270,11 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
             + 0.5 * (d * np.log(shrinkage / math.pi) + g.log_det)
             + self._frame.log_jacobian
         )
-        distances = shrinkage[:, None] * factors.quadratic_form(g)
-
-        def log_density(features):
-            tails = np.log1p(distances @ features)
-            tails *= -0.5 * (nu + d)[:, None]
-            return special.logsumexp(tails + log_norm[:, None], axis=0)
-
-        return self._by_blocks(X, log_density)
+        distances, scores = shrinkage[:, None] * factors.quadratic_form(g), []
+        for _, block in factors.feature_blocks(X, self._frame):
+            tails = 0.5 * (nu + d)[:, None] * np.log1p(distances @ block)
+            scores.append(special.logsumexp(log_norm[:, None] - tails, axis=0))
+        return np.concatenate(scores)
 
     def score(self, X, y=None):
         """Return the mean of `score_samples`, in nats per point."""
@@ -298,13 +297,6 @@ class VariationalGaussianMixture(DensityMixin, BaseEstimator):
         for k, root in enumerate(self._frame.root @ g.root):
             X[labels == k] = self.means_[k] + X[labels == k] @ root.T
         return X, labels
-
-    def _by_blocks(self, X, function):
-        """Return what `function` makes of the features of every block, joined."""
-        parts = []
-        for rows in factors.blocks(X):
-            parts.append(function(factors.features(X[rows], self._frame)))
-        return np.concatenate(parts)
 
     def _check_settings(self):
         """Check what has a meaning without data."""
