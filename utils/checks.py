@@ -10,6 +10,7 @@ so do two names for one value. `check` sees values only, and cannot tell; that t
 sides of the lessons' checks lead back to different code, their tests look up.
 """
 
+import contextlib
 import dataclasses
 import html
 import re
@@ -19,6 +20,8 @@ from utils.arguments import plain_array, real, real_array
 import numpy as np
 
 STANDARD_ERRORS = 5
+# What NumPy would make numbers of, and is none.
+CAST = (str, bool, np.bool_, type(None))
 _ledger = {}
 
 
@@ -227,26 +230,20 @@ def _as_expressions(name, side):
         side = plain_array(name, side).tolist()
     elements = np.array(side, dtype=object)
     for place, element in np.ndenumerate(elements):
-        elements[place] = _as_expression(name, element)
+        try:
+            # Of a text, SymPy would make a formula.
+            value = sympy.sympify(element, strict=True)
+        except sympy.SympifyError:
+            value = None
+        if not isinstance(value, sympy.Expr):
+            raise ValueError(
+                f"{name} holds {element!r}, but must be expressions; of an equation or "
+                "inequality, give both sides."
+            )
+        if value is sympy.nan or value.is_infinite:
+            raise ValueError(f"{name} holds {element}, but must be finite.")
+        elements[place] = value
     return elements
-
-
-def _as_expression(name, element):
-    import sympy
-
-    try:
-        # Of a text, SymPy would make a formula.
-        value = sympy.sympify(element, strict=True)
-    except sympy.SympifyError:
-        value = None
-    if not isinstance(value, sympy.Expr):
-        raise ValueError(
-            f"{name} holds {element!r}, but must be expressions; of an equation or "
-            "inequality, give both sides."
-        )
-    if value is sympy.nan or value.is_infinite:
-        raise ValueError(f"{name} holds {element}, but must be finite.")
-    return value
 
 
 def _compare_numbers(left, right, tolerance, resolution, method):
@@ -290,13 +287,10 @@ def _as_error(name, error, shape):
 
 def _as_numbers(name, side):
     array = plain_array(name, side)
-    if array.dtype == object:  # fractions, numbers of SymPy or mpmath
-        try:
-            values = [_as_complex(value) for value in array.flat]
-        except (TypeError, ValueError, OverflowError):
-            pass  # refused below, as what they are
-        else:
-            array = np.array(values, dtype=complex).reshape(array.shape)
+    if array.dtype == object and not any(isinstance(v, CAST) for v in array.flat):
+        # Fractions, numbers of SymPy or mpmath; what is none is refused below.
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            array = array.astype(complex)
             array = array if np.any(array.imag) else array.real
     if array.dtype.kind not in "iufc":
         raise ValueError(
@@ -306,12 +300,6 @@ def _as_numbers(name, side):
     if not np.isfinite(array).all():
         raise ValueError(f"{name} is {array}, but must be finite.")
     return array.astype(complex if array.dtype.kind == "c" else float)
-
-
-def _as_complex(value):
-    if isinstance(value, (str, bool, np.bool_)):  # complex("1") is a number to Python
-        raise TypeError
-    return complex(value)
 
 
 def _check_shapes(number, left, right):

@@ -14,6 +14,7 @@ from utils.estimators import all_or_nothing
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin, clone
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 LOG_2_PI = np.log(2 * np.pi)
@@ -125,10 +126,11 @@ class _Gaussian(DensityMixin, BaseEstimator):
         rng, pca = arguments.random_state("random_state", random_state), self.pca_
         images = np.empty((n_samples, pca.n_features_in_), "float32")
         block_size = arguments.integer("block_size", pca.block_size)
-        for i in range(0, n_samples, block_size):
-            rows = images[i : i + block_size]
-            noise = rng.standard_normal((len(rows), len(self.variances_)))
-            rows[:] = pca.mean_ + self._compose(pca, noise * np.sqrt(self.variances_))
+        for rows in gen_batches(n_samples, block_size):
+            noise = rng.standard_normal((len(images[rows]), len(self.variances_)))
+            images[rows] = pca.mean_ + self._compose(
+                pca, noise * np.sqrt(self.variances_)
+            )
         return images.reshape(n_samples, *pca.image_shape_)
 
     def _squares(self, pca, name, images):

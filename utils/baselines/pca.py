@@ -13,6 +13,7 @@ from utils.estimators import all_or_nothing
 import numpy as np
 from scipy import linalg
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 # Variance of a byte spread evenly over its width: that of U(0, 1), on a scale of 256.
@@ -108,8 +109,8 @@ class BlockPCA(TransformerMixin, BaseEstimator):
             shift = _flat(images[:block_size]).mean(axis=0)
             if images.dtype == np.uint8:
                 shift = np.round(shift)  # all sums are of integers then: exact
-            for start in range(0, count, block_size):
-                block = _flat(images[start : start + block_size]) - shift
+            for rows in gen_batches(count, block_size):
+                block = _flat(images[rows]) - shift
                 total += block.sum(axis=0)
                 products += block.T @ block
         if not np.isfinite(products.trace()):
@@ -224,8 +225,8 @@ class BlockPCA(TransformerMixin, BaseEstimator):
         scale = _scale(images, self.dequantize_)
         rng = random_state("random_state", self.random_state)
         block_size = integer("block_size", self.block_size)
-        for start in range(0, len(images), block_size):
-            block = _flat(images[start : start + block_size])
+        for rows in gen_batches(len(images), block_size):
+            block = _flat(images[rows])
             if images.dtype != np.uint8 and not np.isfinite(block).all():
                 raise ValueError(f"{name} must be finite, but holds NaN or infinity.")
             if scale == 1 / 256:

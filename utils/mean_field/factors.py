@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from scipy import special
+from sklearn.utils import gen_batches
 
 TINY = np.finfo(float).tiny
 # Coordinates whose squares, times counts, are still finite.
@@ -241,5 +242,4 @@ def gram(root):
 
 def blocks(X):
     """Return slices of rows, whose features make a block."""
-    rows = max(128, BLOCK // X.shape[1] ** 2)
-    return [slice(i, i + rows) for i in range(0, len(X), rows)]
+    return gen_batches(len(X), max(128, BLOCK // X.shape[1] ** 2))
