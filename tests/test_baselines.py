@@ -5,12 +5,12 @@ import warnings
 
 from utils import baselines
 from utils.baselines import (
+    BlockPCA,
     ComponentGaussian,
     IndependentGaussian,
     ProbabilisticPCA,
     ShrunkGaussian,
 )
-from utils.pca import BlockPCA
 
 import numpy as np
 import pytest
@@ -243,11 +243,11 @@ def test_scores_are_of_finite_images(images, pca):
     [
         (ShrunkGaussian(1.5), "shrinkage is 1.5"),
         (ShrunkGaussian([]), "shrinkage is"),
-        (ShrunkGaussian(np.nan), "shrinkage holds nan"),
+        (ShrunkGaussian(np.nan), "shrinkage is nan"),
         (ShrunkGaussian(-0.1), "shrinkage is -0.1"),
         (ShrunkGaussian([[0.1]]), "shrinkage is"),
-        (ShrunkGaussian(0.1j), "shrinkage must be real numbers"),
-        (ShrunkGaussian("0.1"), "shrinkage must be real numbers"),
+        (ShrunkGaussian(0.1j), "shrinkage is 0.1j, but must be a finite number"),
+        (ShrunkGaussian("0.1"), "shrinkage is '0.1', but must be a finite number"),
         (ShrunkGaussian(np.ma.masked_equal([0.1, 0.2], 0.2)), "shrinkage .* masked"),
         (ProbabilisticPCA(None), "n_components is None"),
         (ProbabilisticPCA([]), "n_components is"),

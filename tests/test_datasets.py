@@ -116,7 +116,9 @@ def test_vi_data_names_the_folder(tmp_path, monkeypatch, place):
 @pytest.mark.parametrize("load", [load_mnist, load_svhn])
 def test_bad_arguments(load, tmp_path):
     for source in ("web", None, ["local"], np.array(["local", "auto"])):
-        with pytest.raises(ValueError, match=r"source is .*must be one of.*standin"):
+        with pytest.raises(
+            ValueError, match=r"source is .*must be .*'download' or 'standin'"
+        ):
             load(tmp_path, source)
     for folder in (5, b"data", 1j, [tmp_path]):
         with pytest.raises(TypeError, match=r"folder is .*must be a path"):

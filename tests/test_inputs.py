@@ -23,7 +23,6 @@ from utils import (
     entropy,
     functionals,
     mean_field,
-    pca,
     plotting,
     presets,
     standins,
@@ -261,7 +260,7 @@ def fitted(kind):
         return entropy.max_entropy([1.0, 2.0, 3.0], 2.2)
     if kind is mean_field.MeanField:
         return mean_field.NormalGamma().coordinate_ascent(X[:, 0])
-    if kind is pca.BlockPCA:
+    if kind is baselines.BlockPCA:
         return kind(3).fit(BYTES)
     return kind().fit(BYTES)
 
@@ -577,30 +576,37 @@ CALLS = {
             "score",
         )
     },
-    "pca.BlockPCA": (
-        fit(pca.BlockPCA, BYTES),
+    "baselines.BlockPCA": (
+        fit(baselines.BlockPCA, BYTES),
         {"n_components": ("count", 3), "block_size": ("count", 5)},
     ),
-    "pca.BlockPCA.fit": (pca.BlockPCA(3).fit, {"images": ("numbers", FLOATS)}),
-    "pca.BlockPCA.transform": (  # scikit-learn's wrapper of it has no keywords
-        lambda images: fitted(pca.BlockPCA).transform(images),
+    "baselines.BlockPCA.fit": (
+        baselines.BlockPCA(3).fit,
         {"images": ("numbers", FLOATS)},
     ),
-    "pca.BlockPCA.transform, bytes": (
-        lambda **v: pca.BlockPCA(3, dequantize=True, **v).fit(BYTES).transform(BYTES),
+    "baselines.BlockPCA.transform": (  # scikit-learn's wrapper of it has no keywords
+        lambda images: fitted(baselines.BlockPCA).transform(images),
+        {"images": ("numbers", FLOATS)},
+    ),
+    "baselines.BlockPCA.transform, bytes": (
+        lambda **v: (
+            baselines.BlockPCA(3, dequantize=True, **v).fit(BYTES).transform(BYTES)
+        ),
         {"random_state": ("seed", 3)},
     ),
-    "pca.BlockPCA.blocks": (
-        lambda images: list(fitted(pca.BlockPCA).blocks(images)),
+    "baselines.BlockPCA.blocks": (
+        lambda images: list(fitted(baselines.BlockPCA).blocks(images)),
         {"images": ("numbers", FLOATS)},
     ),
-    "pca.BlockPCA.inverse_transform": method(
-        pca.BlockPCA, "inverse_transform", components=("numbers", np.ones((2, 3)))
+    "baselines.BlockPCA.inverse_transform": method(
+        baselines.BlockPCA, "inverse_transform", components=("numbers", np.ones((2, 3)))
     ),
-    "pca.BlockPCA.keep": method(pca.BlockPCA, "keep", n_components=("count", 2)),
+    "baselines.BlockPCA.keep": method(
+        baselines.BlockPCA, "keep", n_components=("count", 2)
+    ),
     "baselines.IndependentGaussian": (
         fit(baselines.IndependentGaussian, BYTES),
-        {"pca": ("object", pca.BlockPCA(dequantize=True))},
+        {"pca": ("object", baselines.BlockPCA(dequantize=True))},
     ),
     "baselines.ShrunkGaussian": (
         fit(baselines.ShrunkGaussian, BYTES),
@@ -887,12 +893,14 @@ CALLS = {
 }
 # Names that take no argument of a user's, or no other than the calls above.
 NO_ARGUMENTS = {
+    "arguments.covariance_root": "arrays that have been checked",
     "arguments.plain_array": "any array will do",
     "checks.Entry": "made by check",
     "checks.Ledger": "made by ledger",
     "checks.ledger": "no arguments",
     "entropy.MaxEntropy": "made by max_entropy",
     "entropy.MaxEntropyDensity": "made by max_entropy_density",
+    "estimators.all_or_nothing": "a method",
     "functionals.Extremum": "made by minimize",
     "functionals.Functional.beltrami": "no arguments",
     "functionals.Functional.derivative": "no arguments",

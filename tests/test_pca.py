@@ -2,7 +2,7 @@
 
 import tracemalloc
 
-from utils.pca import BlockPCA
+from utils.baselines import BlockPCA
 
 import numpy as np
 import pytest
@@ -289,7 +289,7 @@ def test_other_images_than_those_of_fit_are_refused(images):
         with pytest.raises(ValueError, match="images "):
             pca.transform(wrong)
     for components, message in [
-        (np.zeros((2, 60)), r"must be \(N, 5\)"),
+        (np.zeros((2, 60)), r"must have \(N, 5\)"),
         (np.full((2, 5), np.nan), "holds nan"),
         (np.full((2, 5), 1j), "must be real numbers"),
         (np.ma.masked_equal(np.eye(5), 1), "masked"),

@@ -237,7 +237,7 @@ def test_what_is_something_else_is_refused_by_name(name, kind):
         (lambda: plotting.latent_scatter(np.zeros((2, 3)), [0, 1]), r"\(N, 2\)"),
         (lambda: plotting.latent_scatter(np.zeros((2, 2)), [0]), "labels"),
         (lambda: plotting.latent_manifold(IMAGES, [0, 1], [0, 1]), "needs 4"),
-        (lambda: plotting.gaussian_ellipses([[0, 0]], np.eye(2)), r"\(K, 2, 2\)"),
+        (lambda: plotting.gaussian_ellipses([[0, 0]], np.eye(2)), r"\(1, 2, 2\)"),
         (lambda: plotting.image_grid(IMAGES * 1.0), r"to 200.* floats in \[0, 1\]"),
         (lambda: plotting.image_grid(IMAGES / 255 - 1), r"runs from -1.* in \[0, 1\]"),
         (lambda: plotting.image_grid(IMAGES.astype(int)), "int64, but must be bytes"),

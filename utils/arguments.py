@@ -20,12 +20,12 @@ def integer(name, value, *, least=1, most=None):
     value : int
         A bool is none.
     least, most : int
-        The smallest and the largest allowed.
+        The smallest allowed, and the largest, if there is one.
 
     Raises
     ------
     ValueError
-        If the value is no integer, or beyond.
+        If the value is no integer, or beyond these.
 
     Examples
     --------
@@ -38,7 +38,8 @@ def integer(name, value, *, least=1, most=None):
         what = {0: "an integer, 0 or above", 1: "a positive integer"}.get(
             least, f"an integer of {least} or more"
         )
-        what += f", {most} at most" * (most is not None)
+        if most is not None:
+            what = f"an integer from {least} to {most}"
         raise ValueError(f"{name} is {_shown(value)}, but must be {what}.")
     return int(value)
 
@@ -198,6 +199,41 @@ def plain_array(name, value):
         return np.asarray(value)
     except Exception as error:  # what an array-like does when asked is its own affair
         raise ValueError(f"{name} is no array: {error}") from error
+
+
+def covariance_root(name, covariances):
+    """Return the lower Cholesky factors of covariances, shape (..., d, d).
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for the error.
+    covariances : ndarray
+
+    Raises
+    ------
+    ValueError
+        If one is not symmetric, to rounding, or not positive definite.
+
+    Examples
+    --------
+    >>> covariance_root("prior", np.diag([4.0, 9.0]))
+    array([[2., 0.],
+           [0., 3.]])
+    """
+    # The root reads one half only. An entry may be zero but for rounding, which is in
+    # units of products of deviations.
+    deviations = np.sqrt(np.abs(np.diagonal(covariances, axis1=-2, axis2=-1)))
+    slack = 1e-6 * deviations[..., None] * deviations[..., None, :]
+    if np.any(np.abs(covariances - covariances.swapaxes(-2, -1)) > slack):
+        raise ValueError(f"{name} must be symmetric.")
+    try:
+        return np.linalg.cholesky(covariances)
+    except np.linalg.LinAlgError:
+        least = np.linalg.eigvalsh(covariances).min()
+        raise ValueError(
+            f"{name} must be positive definite, but has the eigenvalue {least:.3g}."
+        ) from None
 
 
 def choice(name, value, choices):

@@ -10,6 +10,7 @@ so do two names for one value. `check` sees values only, and cannot tell; that t
 sides of the lessons' checks lead back to different code, their tests look up.
 """
 
+import contextlib
 import dataclasses
 import html
 import re
@@ -19,6 +20,8 @@ from utils.arguments import plain_array, real, real_array
 import numpy as np
 
 STANDARD_ERRORS = 5
+# What NumPy would make numbers of, and is none.
+CAST = (str, bool, np.bool_, type(None))
 _ledger = {}
 
 
@@ -107,32 +110,35 @@ def check(
     atol = real(f"atol of ({number})", atol, least=0)
     if resolution is not None:
         resolution = real(f"resolution of ({number})", resolution, above=0)
-    symbols = _is_symbolic(left) or _is_symbolic(right)
+    given = {"standard_error": standard_error, "resolution": resolution}
     # Numbers and expressions may be one object, whichever way one came to them.
     if left is right and hasattr(left, "__len__"):
         raise ValueError(
             f"({number}) compares one object with itself: left and right must "
             "come from different computations."
         )
-    if symbols:
-        for name, value in (
-            ("standard_error", standard_error),
-            ("resolution", resolution),
-        ):
+    if _is_symbolic(left) or _is_symbolic(right):
+        for name, value in given.items():
             if value is not None:
                 raise ValueError(
                     f"{name} of ({number}) is {value}, but must be left out: its "
                     "sides are symbolic, and agree exactly or not at all."
                 )
-        method, gap = "symbolic", _compare_symbolic(number, statement, left, right)
-    elif standard_error is not None:
-        method = f"Monte Carlo, {STANDARD_ERRORS} standard errors"
-        gap = _compare_monte_carlo(
-            number, statement, left, right, standard_error, resolution
-        )
+        method, gap = "symbolic", 0.0
+        problem = _compare_symbolic(number, left, right)
     else:
-        method = "numbers"
-        gap = _compare_numbers(number, statement, left, right, rtol, atol, resolution)
+        left = _as_numbers(f"left of ({number})", left)
+        right = _as_numbers(f"right of ({number})", right)
+        _check_shapes(number, left, right)
+        method, tolerance = "numbers", atol + rtol * np.abs(right)
+        if standard_error is not None:
+            method = f"Monte Carlo, {STANDARD_ERRORS} standard errors"
+            name = f"standard_error of ({number})"
+            tolerance = STANDARD_ERRORS * _as_error(name, standard_error, left.shape)
+        gap = float(np.abs(left - right).max())
+        problem = _compare_numbers(left, right, tolerance, resolution, method)
+    if problem:
+        raise CheckError(f"✗ ({number}) {statement}\n  {problem}")
     entry = _ledger[number, statement] = Entry(number, statement, method, gap)
     print(entry)
 
@@ -179,47 +185,40 @@ def _order(entry):
     return int(lesson), int(equation), entry.number
 
 
-def _is_symbolic(side):
+def _is_symbolic(side, within=False):
     """Whether a side is SymPy's, or holds symbols; numbers of SymPy in a list do not.
 
     SymPy is imported by whoever passes an expression, never by this module.
     """
-    if isinstance(side, (list, tuple)):
-        return any(map(_has_symbols, side))
     if isinstance(side, np.ndarray):
-        return side.dtype == object and any(map(_has_symbols, side.flat))
-    return hasattr(side, "free_symbols")
+        side = side.tolist() if side.dtype == object else ()
+    if isinstance(side, (list, tuple)):
+        return any(_is_symbolic(part, within=True) for part in side)
+    return hasattr(side, "free_symbols") and bool(not within or side.free_symbols)
 
 
-def _has_symbols(element):
-    if isinstance(element, (list, tuple)):
-        return any(map(_has_symbols, element))
-    return bool(getattr(element, "free_symbols", ()))
-
-
-def _compare_symbolic(number, statement, left, right):
+def _compare_symbolic(number, left, right):
+    """Return what speaks against two sides, if anything does."""
     import sympy
 
     sides = (
-        _as_expressions(number, "left", left),
-        _as_expressions(number, "right", right),
+        _as_expressions(f"left of ({number})", left),
+        _as_expressions(f"right of ({number})", right),
     )
     _check_shapes(number, *sides)
     for one, other in zip(*(side.flat for side in sides), strict=True):
         difference = sympy.simplify(one - other)
         if difference != 0:
-            _fail(number, statement, left, right, f"left - right = {difference}")
+            return _unequal(left, right, f"left - right = {difference}")
         term = sympy.Add.make_args(sympy.expand(one))[0]
         if sympy.simplify(one + (term if term != 0 else 1) - other) == 0:
-            _cannot_fail(number, statement, "it also passes with a term too many")
-    return 0.0
+            return "This check cannot fail: it also passes with a term too many."
 
 
-def _as_expressions(number, name, side):
+def _as_expressions(name, side):
     """Return a side as an array of SymPy expressions."""
     import sympy
 
-    name = f"{name} of ({number})"
     if isinstance(side, sympy.MatrixExpr):
         try:
             side = side.as_explicit()
@@ -231,96 +230,67 @@ def _as_expressions(number, name, side):
         side = plain_array(name, side).tolist()
     elements = np.array(side, dtype=object)
     for place, element in np.ndenumerate(elements):
-        elements[place] = _as_expression(name, element)
+        try:
+            # Of a text, SymPy would make a formula.
+            value = sympy.sympify(element, strict=True)
+        except sympy.SympifyError:
+            value = None
+        if not isinstance(value, sympy.Expr):
+            raise ValueError(
+                f"{name} holds {element!r}, but must be expressions; of an equation or "
+                "inequality, give both sides."
+            )
+        if value is sympy.nan or value.is_infinite:
+            raise ValueError(f"{name} holds {element}, but must be finite.")
+        elements[place] = value
     return elements
 
 
-def _as_expression(name, element):
-    import sympy
-
-    try:
-        # Of a text, SymPy would make a formula.
-        value = sympy.sympify(element, strict=True)
-    except sympy.SympifyError:
-        value = None
-    if not isinstance(value, sympy.Expr):
-        raise ValueError(
-            f"{name} holds {element!r}, but must be expressions; of an equation or "
-            "inequality, give both sides."
-        )
-    if value is sympy.nan or value.is_infinite:
-        raise ValueError(f"{name} holds {element}, but must be finite.")
-    return value
-
-
-def _compare_numbers(number, statement, left, right, rtol, atol, resolution):
-    left, right = _as_arrays(number, left, right)
-    tolerance = atol + rtol * np.abs(right)
-    gap = np.abs(left - right)
+def _compare_numbers(left, right, tolerance, resolution, method):
+    """Return what speaks against two sides, if anything does."""
+    gap, size, by_chance = np.abs(left - right), np.abs(left), method != "numbers"
     if not np.all(gap <= tolerance):
         worst = np.argmax(gap - tolerance)
-        allowed = f"|Δ| = {gap.flat[worst]:.3e}, allowed {tolerance.flat[worst]:.3e}"
-        _fail(number, statement, left, right, allowed)
-    shift = _resolution(number, statement, left, resolution)
-    # Of all directions, towards the right side is where the moved one comes closest.
-    if np.any(np.abs(gap - shift) <= tolerance):
-        _cannot_fail(
-            number,
-            statement,
-            "it also passes with the left side off by "
-            + ("1 %" if resolution is None else f"{resolution:g}"),
+        limit = f"allowed {tolerance.flat[worst]:.3e}"
+        if by_chance:
+            error = tolerance.flat[worst] / STANDARD_ERRORS
+            limit = f"one standard error {error:.3e}"
+        return _unequal(left, right, f"|Δ| = {gap.flat[worst]:.3e}, {limit}")
+    shift, what = resolution, f"{resolution:g}" if resolution else "1 %"
+    if resolution is None:
+        shift = 0.01 * np.where(size == 0, size.max(), size)
+    if not np.any(shift):
+        why = "1 % of zero is zero: state the resolution= it must notice"
+    elif by_chance and np.any(tolerance >= shift):
+        why = (
+            f"{STANDARD_ERRORS} standard errors are {tolerance.max():.3g}, more than "
+            f"the resolution {np.min(shift):.3g}: draw more samples"
         )
-    return float(gap.max())
+    # Of all directions, towards the right side is where the moved one comes closest.
+    elif not by_chance and np.any(np.abs(gap - shift) <= tolerance):
+        why = f"it also passes with the left side off by {what}"
+    else:
+        return None
+    return f"This check cannot fail: {why}."
 
 
-def _compare_monte_carlo(number, statement, left, right, error, resolution):
-    left, right = _as_arrays(number, left, right)
-    name = f"standard_error of ({number})"
+def _unequal(left, right, gap):
+    return f"left  {left}\n  right {right}\n  {gap}"
+
+
+def _as_error(name, error, shape):
     error = real_array(name, error)
     if np.any(error < 0) or not np.any(error > 0):
         raise ValueError(f"{name} is {error}, but must be positive and finite.")
-    try:
-        error = np.broadcast_to(error, left.shape)
-    except ValueError:
-        raise ValueError(
-            f"{name} has shape {error.shape}, but must have that of the sides, "
-            f"{left.shape}, or be one number."
-        ) from None
-    gap = np.abs(left - right)
-    if not np.all(gap <= STANDARD_ERRORS * error):
-        worst = np.argmax(gap - STANDARD_ERRORS * error)
-        distance = (
-            f"|Δ| = {gap.flat[worst]:.3e}, one standard error {error.flat[worst]:.3e}"
-        )
-        _fail(number, statement, left, right, distance)
-    shift = _resolution(number, statement, left, resolution)
-    if np.any(STANDARD_ERRORS * error >= shift):
-        _cannot_fail(
-            number,
-            statement,
-            f"{STANDARD_ERRORS} standard errors are "
-            f"{STANDARD_ERRORS * error.max():.3g}, more than the resolution "
-            f"{np.min(shift):.3g}: draw more samples",
-        )
-    return float(gap.max())
-
-
-def _as_arrays(number, left, right):
-    left = _as_numbers(f"left of ({number})", left)
-    right = _as_numbers(f"right of ({number})", right)
-    _check_shapes(number, left, right)
-    return left, right
+    return np.broadcast_to(real_array(name, error, shape if error.ndim else ()), shape)
 
 
 def _as_numbers(name, side):
     array = plain_array(name, side)
-    if array.dtype == object:  # fractions, numbers of SymPy or mpmath
-        try:
-            values = [_as_complex(value) for value in array.flat]
-        except (TypeError, ValueError, OverflowError):
-            pass  # refused below, as what they are
-        else:
-            array = np.array(values, dtype=complex).reshape(array.shape)
+    if array.dtype == object and not any(isinstance(v, CAST) for v in array.flat):
+        # Fractions, numbers of SymPy or mpmath; what is none is refused below.
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            array = array.astype(complex)
             array = array if np.any(array.imag) else array.real
     if array.dtype.kind not in "iufc":
         raise ValueError(
@@ -332,12 +302,6 @@ def _as_numbers(name, side):
     return array.astype(complex if array.dtype.kind == "c" else float)
 
 
-def _as_complex(value):
-    if isinstance(value, (str, bool, np.bool_)):  # complex("1") is a number to Python
-        raise TypeError
-    return complex(value)
-
-
 def _check_shapes(number, left, right):
     if left.shape != right.shape:
         raise ValueError(
@@ -346,26 +310,3 @@ def _check_shapes(number, left, right):
         )
     if left.size == 0:
         raise ValueError(f"left and right of ({number}) are empty: nothing is checked.")
-
-
-def _resolution(number, statement, left, resolution):
-    if resolution is not None:
-        return np.full(left.shape, resolution)
-    size = np.abs(left)
-    if size.max() == 0:
-        _cannot_fail(
-            number,
-            statement,
-            "1 % of zero is zero: state the resolution= it must notice",
-        )
-    return 0.01 * np.where(size == 0, size.max(), size)
-
-
-def _fail(number, statement, left, right, gap):
-    raise CheckError(
-        f"✗ ({number}) {statement}\n  left  {left}\n  right {right}\n  {gap}"
-    )
-
-
-def _cannot_fail(number, statement, why):
-    raise CheckError(f"✗ ({number}) {statement}\n  This check cannot fail: {why}.")

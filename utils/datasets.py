@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
+from utils.arguments import choice
 from utils.standins import SPLITS, Dataset, make_standin
 
 import numpy as np
@@ -113,8 +114,7 @@ def load_svhn(folder=None, source="auto", splits=("train", "test")):
 
 
 def _load(name, folder, source, splits):
-    if not (isinstance(source, str) and source in SOURCES):
-        raise ValueError(f"source is {source!r}, but must be one of {SOURCES}.")
+    source = choice("source", source, SOURCES)
     default = PROJECT / Path(os.environ.get("VI_DATA") or "data").expanduser() / name
     if not isinstance(folder, (str, os.PathLike, type(None))):
         raise TypeError(f"folder is {folder!r}, but must be a path, or None.")

@@ -8,7 +8,7 @@ import io
 import itertools
 from collections.abc import Mapping
 
-from utils.arguments import integer, plain_array, real_array
+from utils.arguments import covariance_root, integer, plain_array, real_array
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -330,30 +330,16 @@ def gaussian_ellipses(means, covariances, weights=None, *, title="", ax=None):
         If the shapes do not fit together, a number is not finite, a covariance is not
         symmetric and positive definite, or a weight is negative, or all are zero.
     """
-    means = real_array("means", means)
-    covariances = real_array("covariances", covariances)
-    count = len(means) if means.ndim else 0
-    weights = np.ones(count) if weights is None else real_array("weights", weights)
-    expected = (count, 2), (count, 2, 2), (count,)
-    if not count or (means.shape, covariances.shape, weights.shape) != expected:
-        raise ValueError(
-            "means, covariances and weights must have shapes (K, 2), (K, 2, 2) and "
-            f"(K,), K 1 or more, but have {means.shape}, {covariances.shape} and "
-            f"{weights.shape}."
-        )
+    means = real_array("means", means, ("K", 2))
+    count = len(means)
+    covariances = real_array("covariances", covariances, (count, 2, 2))
+    weights = np.ones(count) if weights is None else weights
+    weights = real_array("weights", weights, (count,))
+    if not count:
+        raise ValueError("means is empty, but must hold one or more.")
     if not (np.all(weights >= 0) and weights.max(initial=0) > 0):
         raise ValueError(f"weights are {weights}, but none may be negative, nor all 0.")
-    # The root reads one half of each only.
-    skew = np.abs(covariances[:, 0, 1] - covariances[:, 1, 0])
-    deviations = np.sqrt(np.abs(covariances[:, [0, 1], [0, 1]]))
-    try:
-        if np.any(skew > 1e-6 * deviations.prod(axis=1)):
-            raise np.linalg.LinAlgError
-        roots = np.linalg.cholesky(covariances)
-    except np.linalg.LinAlgError:
-        raise ValueError(
-            "covariances must be symmetric and positive definite, but one is not."
-        ) from None
+    roots = covariance_root("covariances", covariances)
     ax = _axes(ax)
     turn = np.linspace(0, 2 * np.pi, 101)
     circle = 2 * np.stack([np.cos(turn), np.sin(turn)])
@@ -464,15 +450,13 @@ def _as_curves(name, curves, length):
 
 
 def _as_range(name, values):
-    values = real_array(name, values)
-    if values.shape == (4,):
-        low, high, step, start = values
-        if low < high and step > 0 and low <= start <= high:
-            return low, high, step, start
-    raise ValueError(
-        f"{name} is {values}, but must be the least and the largest value, a positive "
-        "step, and where between them to start."
-    )
+    low, high, step, start = values = real_array(name, values, (4,))
+    if not (low < high and step > 0 and low <= start <= high):
+        raise ValueError(
+            f"{name} is {values}, but must be the least and the largest value, a "
+            "positive step, and where between them to start."
+        )
+    return values
 
 
 def _as_images(images):

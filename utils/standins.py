@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.arguments import integer, rng
+from utils.arguments import choice, integer, rng
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates, zoom
@@ -87,8 +87,7 @@ def make_standin(name, sizes, seed=0):
     (3, 32, 32, 3)
     """
     drawings = {"mnist": _draw_digits, "svhn": _draw_numbers}
-    if not (isinstance(name, str) and name in drawings):
-        raise ValueError(f"name is {name!r}, but must be 'mnist' or 'svhn'.")
+    name = choice("name", name, tuple(drawings))
     if not isinstance(sizes, dict) or not sizes or set(sizes) - set(SPLITS):
         raise ValueError(
             f"sizes is {sizes!r}, but must map names out of {SPLITS} to numbers of "

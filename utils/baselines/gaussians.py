@@ -8,12 +8,13 @@ scored, in expectation over u, without drawing it.
 
 import warnings
 
-from utils.arguments import integer, plain_array, real, real_array
-from utils.arguments import random_state as _random_state
-from utils.pca import DEQUANTIZATION_VARIANCE, BlockPCA, _become, _rounding
+from utils import arguments
+from utils.baselines.pca import DEQUANTIZATION_VARIANCE, BlockPCA
+from utils.estimators import all_or_nothing
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin, clone
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 LOG_2_PI = np.log(2 * np.pi)
@@ -28,6 +29,7 @@ class _Gaussian(DensityMixin, BaseEstimator):
     methods are told what to work with, and `fit` keeps all of it or nothing.
     """
 
+    @all_or_nothing
     def fit(self, images, y=None, *, validation=None):
         """Fit to images; choose among candidates, if there are any, on others.
 
@@ -48,17 +50,17 @@ class _Gaussian(DensityMixin, BaseEstimator):
         pca = self._fitted_pca(images)
         values = self._candidates(pca.n_features_in_)
         candidates = [self._variances(pca, value) for value in values]
-        best, scores = 0, {}
+        best = 0
+        vars(self).pop("validation_scores_", None)
         if len(values) > 1:
-            scores["validation_scores_"] = self._scores(pca, candidates, validation)
-            best = _best(values, scores["validation_scores_"])
-        variances = candidates[best]
-        if not variances.min() > self._rounding(pca):
+            self.validation_scores_ = self._scores(pca, candidates, validation)
+            best = _best(values, self.validation_scores_)
+        self.pca_, self.variances_, self.chosen_ = pca, candidates[best], values[best]
+        if not self.variances_.min() > self._rounding():
             raise ValueError(
                 "images do not vary in some direction, where a Gaussian has no "
                 "density: give bytes, which are spread out, or more images."
             )
-        _become(self, pca_=pca, variances_=variances, chosen_=values[best], **scores)
         return self
 
     def _scores(self, pca, candidates, validation):
@@ -73,10 +75,9 @@ class _Gaussian(DensityMixin, BaseEstimator):
         squares = np.sum(parts, axis=0) / len(validation)
         return np.array([_score(squares, variances) for variances in candidates])
 
-    def _rounding(self, pca):
+    def _rounding(self):
         """Return the variance up to which a direction has none."""
-        variances = pca.explained_variance_
-        return _rounding(variances, pca.n_samples_seen_, pca.n_features_in_)
+        return self.pca_.rounding_
 
     def score_samples(self, images):
         """Log density of each image, in nats.
@@ -121,21 +122,22 @@ class _Gaussian(DensityMixin, BaseEstimator):
             Before `fit`.
         """
         check_is_fitted(self)
-        n_samples = integer("n_samples", n_samples)
-        rng, pca = _random_state("random_state", random_state), self.pca_
+        n_samples = arguments.integer("n_samples", n_samples)
+        rng, pca = arguments.random_state("random_state", random_state), self.pca_
         images = np.empty((n_samples, pca.n_features_in_), "float32")
-        block_size = integer("block_size", pca.block_size)
-        for i in range(0, n_samples, block_size):
-            rows = images[i : i + block_size]
-            noise = rng.standard_normal((len(rows), len(self.variances_)))
-            rows[:] = pca.mean_ + self._compose(pca, noise * np.sqrt(self.variances_))
+        block_size = arguments.integer("block_size", pca.block_size)
+        for rows in gen_batches(n_samples, block_size):
+            noise = rng.standard_normal((len(images[rows]), len(self.variances_)))
+            images[rows] = pca.mean_ + self._compose(
+                pca, noise * np.sqrt(self.variances_)
+            )
         return images.reshape(n_samples, *pca.image_shape_)
 
     def _squares(self, pca, name, images):
         """Yield squares of the coordinates, in expectation over dequantization."""
-        images = plain_array(name, images)
+        images = arguments.plain_array(name, images)
         spread = DEQUANTIZATION_VARIANCE * (images.dtype == np.uint8)
-        for block in pca._blocks(name, images, noise=False):
+        for block in pca.blocks(images, noise=False, name=name):
             yield self._coordinates(pca, block - pca.mean_) ** 2 + spread
 
     def _coordinates(self, pca, centred):
@@ -159,13 +161,21 @@ class _Gaussian(DensityMixin, BaseEstimator):
                 f"pca must have dequantize=True, whiten=False and at least {least:,} "
                 f"components, but is {pca} with {pca.n_components_:,}."
             )
-        shape = plain_array("images", images).shape
+        shape = arguments.plain_array("images", images).shape
         if shape[1:] != pca.image_shape_:
             raise ValueError(
                 f"images has shape {shape}, but pca is fitted to images of shape "
                 f"{pca.image_shape_}."
             )
         return pca
+
+
+def _several(name, values):
+    """Return a number, or each of several, in a list."""
+    values = np.atleast_1d(arguments.plain_array(name, values)).tolist()
+    if not values:
+        raise ValueError(f"{name} is empty, but must hold a candidate or more.")
+    return values
 
 
 def _best(values, scores):
@@ -271,13 +281,8 @@ class ShrunkGaussian(_Gaussian):
         self.pca = pca
 
     def _candidates(self, dims):
-        values = np.atleast_1d(real_array("shrinkage", self.shrinkage))
-        good = values.size and values.ndim == 1
-        if not (good and values.min() >= 0 and values.max() <= 1):
-            raise ValueError(
-                f"shrinkage is {self.shrinkage!r}, but must lie in [0, 1]."
-            )
-        return values.tolist()
+        values = _several("shrinkage", self.shrinkage)
+        return [arguments.real("shrinkage", s, least=0, most=1) for s in values]
 
     def _variances(self, pca, shrinkage):
         variances = pca.explained_variance_
@@ -328,14 +333,9 @@ class ProbabilisticPCA(_Gaussian):
         self.pca = pca
 
     def _candidates(self, dims):
-        values = np.atleast_1d(plain_array("n_components", self.n_components))
-        good = values.size and values.ndim == 1 and values.dtype.kind in "iu"
-        if not (good and values.min() >= 0 and values.max() < dims):
-            raise ValueError(
-                f"n_components is {self.n_components!r}, but must be integers from 0 "
-                f"to {dims - 1}."
-            )
-        return values.tolist()
+        values = _several("n_components", self.n_components)
+        bounds = {"least": 0, "most": dims - 1}
+        return [arguments.integer("n_components", q, **bounds) for q in values]
 
     def _variances(self, pca, q):
         variances = pca.explained_variance_.copy()
@@ -377,12 +377,12 @@ class ComponentGaussian(_Gaussian):
         self.pca = pca
 
     def _fitted_pca(self, images):
-        real("floor", self.floor, above=0)
-        least = integer("n_components", self.n_components)
+        arguments.real("floor", self.floor, above=0)
+        least = arguments.integer("n_components", self.n_components)
         return super()._fitted_pca(images, least).keep(least)
 
     def _variances(self, pca, _):
         return np.maximum(pca.explained_variance_, self.floor)
 
-    def _rounding(self, pca):
+    def _rounding(self):
         return 0.0  # no variance is below the floor, whatever the unit

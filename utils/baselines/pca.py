@@ -5,18 +5,22 @@ of their sum. Bytes stay bytes until their block is reached; they may lie in a f
 """
 
 import copy
+import dataclasses
 
 from utils.arguments import boolean, integer, plain_array, random_state, real_array
+from utils.estimators import all_or_nothing
 
 import numpy as np
 from scipy import linalg
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 # Variance of a byte spread evenly over its width: that of U(0, 1), on a scale of 256.
 DEQUANTIZATION_VARIANCE = 1 / 12 / 256**2
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class BlockPCA(TransformerMixin, BaseEstimator):
     """Principal component analysis of flattened images, block by block.
 
@@ -70,21 +74,14 @@ class BlockPCA(TransformerMixin, BaseEstimator):
     array([1., 1.], dtype=float32)
     """
 
-    def __init__(
-        self,
-        n_components=None,
-        *,
-        whiten=False,
-        dequantize=False,
-        block_size=500,
-        random_state=0,
-    ):
-        self.n_components = n_components
-        self.whiten = whiten
-        self.dequantize = dequantize
-        self.block_size = block_size
-        self.random_state = random_state
+    n_components: int | None = None
+    _: dataclasses.KW_ONLY
+    whiten: bool = False
+    dequantize: bool = False
+    block_size: int = 500
+    random_state: int | np.random.RandomState | None = 0
 
+    @all_or_nothing
     def fit(self, images, y=None):
         """Find the components of images.
 
@@ -101,15 +98,19 @@ class BlockPCA(TransformerMixin, BaseEstimator):
         """
         images = _checked("images", images, least=2)
         count, dims = len(images), int(np.prod(images.shape[1:]))
-        kept, block_size = self._checked_settings(dims)
+        kept = _checked_components(self.n_components, dims)
+        block_size = integer("block_size", self.block_size)
+        boolean("whiten", self.whiten)
+        boolean("dequantize", self.dequantize)
+        random_state("random_state", self.random_state)
         total, products = np.zeros(dims), np.zeros((dims, dims))
         with np.errstate(over="ignore", invalid="ignore"):
             # Near the mean, squares are as small as the variances: nothing cancels.
             shift = _flat(images[:block_size]).mean(axis=0)
             if images.dtype == np.uint8:
                 shift = np.round(shift)  # all sums are of integers then: exact
-            for start in range(0, count, block_size):
-                block = _flat(images[start : start + block_size]) - shift
+            for rows in gen_batches(count, block_size):
+                block = _flat(images[rows]) - shift
                 total += block.sum(axis=0)
                 products += block.T @ block
         if not np.isfinite(products.trace()):
@@ -124,32 +125,17 @@ class BlockPCA(TransformerMixin, BaseEstimator):
             mean += 0.5 / 256
             products.flat[:: dims + 1] += DEQUANTIZATION_VARIANCE
         variances, vectors = linalg.eigh(
-            products,
-            overwrite_a=True,
-            check_finite=False,
-            # The first finds all of them the faster, the second some.
-            **(
-                {"driver": "evd"}
-                if kept == dims
-                else {"subset_by_index": (dims - kept, dims - 1)}
-            ),
+            products, driver="evd", overwrite_a=True, check_finite=False
         )
-        variances = np.maximum(variances[::-1], 0)
+        vectors = vectors[:, : -kept - 1 : -1]
         peaks = np.abs(vectors).argmax(axis=0)
         signs = np.sign(vectors[peaks, np.arange(kept)])
-        if self.whiten:
-            _check_whitening(variances, count, dims)
-        _become(
-            self,
-            mean_=mean,
-            components_=np.ascontiguousarray((vectors * signs)[:, ::-1].T),
-            explained_variance_=variances,
-            dequantize_=bool(self.dequantize),
-            image_shape_=images.shape[1:],
-            n_components_=kept,
-            n_features_in_=dims,
-            n_samples_seen_=count,
-        )
+        self.mean_, self.components_ = mean, np.ascontiguousarray((vectors * signs).T)
+        self.explained_variance_ = np.maximum(variances[: -kept - 1 : -1], 0)
+        self.dequantize_, self.image_shape_ = bool(self.dequantize), images.shape[1:]
+        self.n_components_, self.n_features_in_ = kept, dims
+        self.n_samples_seen_ = count
+        self._deviations()
         return self
 
     @property
@@ -202,23 +188,18 @@ class BlockPCA(TransformerMixin, BaseEstimator):
             can compose. Not clipped to [0, 1].
         """
         check_is_fitted(self)
-        components = plain_array("components", components)
-        if components.ndim != 2 or components.shape[1] != self.n_components_:
-            raise ValueError(
-                f"components has shape {components.shape}, but must be "
-                f"(N, {self.n_components_})."
-            )
-        kind = np.result_type(components, np.float32)
+        given = plain_array("components", components)
+        components = real_array("components", given, ("N", self.n_components_))
+        kind = np.result_type(given, np.float32)
         images = np.empty((len(components), self.n_features_in_), kind)
         back = self.components_ * self._deviations()[:, None]
         block_size = integer("block_size", self.block_size)
         for i in range(0, len(images), block_size):
             rows = slice(i, i + block_size)
-            block = real_array("components", components[rows])
-            images[rows] = block @ back + self.mean_
+            images[rows] = components[rows] @ back + self.mean_
         return images.reshape(-1, *self.image_shape_)
 
-    def blocks(self, images, noise=True):
+    def blocks(self, images, noise=True, name="images"):
         """Go through images as `transform` sees them, a block at a time.
 
         Parameters
@@ -227,15 +208,14 @@ class BlockPCA(TransformerMixin, BaseEstimator):
         noise : bool
             Whether bytes that are dequantized are spread out at random; else each
             is at the middle of its width.
+        name : str
+            Of the images, for errors.
 
         Yields
         ------
         ndarray of float64, shape (at most block_size, D)
         """
         check_is_fitted(self)
-        yield from self._blocks("images", images, noise)
-
-    def _blocks(self, name, images, noise):
         images = _checked(name, images, least=1)
         if images.shape[1:] != self.image_shape_:
             raise ValueError(
@@ -245,8 +225,8 @@ class BlockPCA(TransformerMixin, BaseEstimator):
         scale = _scale(images, self.dequantize_)
         rng = random_state("random_state", self.random_state)
         block_size = integer("block_size", self.block_size)
-        for start in range(0, len(images), block_size):
-            block = _flat(images[start : start + block_size])
+        for rows in gen_batches(len(images), block_size):
+            block = _flat(images[rows])
             if images.dtype != np.uint8 and not np.isfinite(block).all():
                 raise ValueError(f"{name} must be finite, but holds NaN or infinity.")
             if scale == 1 / 256:
@@ -284,45 +264,26 @@ class BlockPCA(TransformerMixin, BaseEstimator):
         other._deviations()
         return other
 
+    @property
+    def rounding_(self):
+        """Variance that rounding leaves where there is none, at most.
+
+        Of sums over images, whose rounding grows like a random walk, and of an
+        eigen-decomposition in as many dimensions as there are features.
+        """
+        steps = self.n_features_in_ + self.n_samples_seen_**0.5
+        return steps * np.finfo(float).eps * self.explained_variance_[0]
+
     def _deviations(self):
         if not self.whiten:
             return np.ones(self.n_components_)
-        variances = self.explained_variance_
-        _check_whitening(variances, self.n_samples_seen_, self.n_features_in_)
-        return np.sqrt(variances)
-
-    def _checked_settings(self, dims):
-        boolean("whiten", self.whiten)
-        boolean("dequantize", self.dequantize)
-        random_state("random_state", self.random_state)
-        kept = _checked_components(self.n_components, dims)
-        return kept, integer("block_size", self.block_size)
-
-
-def _become(estimator, **fitted):
-    """Put all that a `fit` found into an estimator, and drop what an earlier one did.
-
-    In one step, so that whatever stops a `fit` leaves the estimator as it was.
-    """
-    kept = {k: v for k, v in vars(estimator).items() if not k.endswith("_")}
-    estimator.__dict__ = kept | fitted
-
-
-def _rounding(variances, count, dims):
-    """Return the variance that rounding leaves where there is none, at most.
-
-    Of sums over `count` images, whose rounding grows like a random walk, and of an
-    eigen-decomposition in `dims` dimensions.
-    """
-    return (dims + count**0.5) * np.finfo(float).eps * np.max(variances)
-
-
-def _check_whitening(variances, count, dims):
-    if variances[-1] <= _rounding(variances, count, dims):
-        raise ValueError(
-            f"whiten=True divides by the deviation of {len(variances)} components, but "
-            "some have none: keep fewer (n_components), or give more images."
-        )
+        if self.explained_variance_[-1] <= self.rounding_:
+            raise ValueError(
+                f"whiten=True divides by the deviation of {self.n_components_} "
+                "components, but some have none: keep fewer (n_components), or give "
+                "more images."
+            )
+        return np.sqrt(self.explained_variance_)
 
 
 def _scale(images, dequantize):
@@ -332,18 +293,7 @@ def _scale(images, dequantize):
 
 
 def _checked_components(count, most):
-    if count is None:
-        return most
-    try:
-        count = integer("n_components", count)
-        if count <= most:
-            return count
-    except ValueError:
-        pass
-    raise ValueError(
-        f"n_components is {count!r}, but must be an integer from 1 to {most}, or "
-        "None for all of them."
-    )
+    return most if count is None else integer("n_components", count, most=most)
 
 
 def _flat(block):
