@@ -967,7 +967,7 @@ def test_densities_that_cannot_be(features, targets, interval):
     [
         ({"features": [3]}, "features must be callables"),
         ({"features": 3}, "features must be callables"),
-        ({"features": math.sqrt}, r"features\[0\] fails for an array.*np\.sqrt"),
+        ({"features": math.sqrt}, r"features\[0\] has no .* array.*np\.sin"),
         ({"features": lambda x: x[:2]}, r"features\[0\] maps shape"),
         ({"features": np.log, "interval": (-1, 1)}, r"features\[0\] is not a number"),
         ({"targets": [1, 2]}, r"targets has shape \(2,\)"),

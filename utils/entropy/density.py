@@ -10,7 +10,7 @@ import math
 import typing
 import warnings
 
-from utils.arguments import real, real_array
+from utils.arguments import called, real, real_array
 
 import numpy as np
 from scipy.special import expit
@@ -304,10 +304,6 @@ class _Problem:
             exponents += np.log(slopes)
         return np.where(np.isnan(exponents), -np.inf, exponents)
 
-    def masses(self, density, piece, u):
-        with np.errstate(over="ignore"):  # infinite, if there is no maximizer
-            return np.exp(self.log_masses(density, piece, u))
-
     def doubt(self, density):
         """Return a matrix D, shape (m, m): |D (f(x) - t)| of the exponent is unknown.
 
@@ -332,24 +328,17 @@ def _values(features, x, strict=True, name="features[{}]"):
     """
     values = np.empty((len(features), *x.shape))
     for j, feature in enumerate(features):
-        called = name.format(j)
-        try:
-            value = feature(x)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{called} fails for an array x: {error}. It must take one, as "
-                "np.sqrt does, and math.sqrt does not."
-            ) from error
-        value = real_array(called, value, finite=False)
+        label = name.format(j)
+        value = real_array(label, called(label, feature, x), finite=False)
         if value.shape not in ((), x.shape):
             raise ValueError(
-                f"{called} maps shape {x.shape} to shape {value.shape}, but must "
+                f"{label} maps shape {x.shape} to shape {value.shape}, but must "
                 "keep it."
             )
         values[j] = value
         if strict and np.isnan(values[j]).any():
             where = x[np.isnan(values[j])][0]
-            raise ValueError(f"{called} is not a number at x = {where:.9g}.")
+            raise ValueError(f"{label} is not a number at x = {where:.9g}.")
     return values
 
 
@@ -365,7 +354,8 @@ def _rest(problem, density, pieces):
         if math.isfinite(end):
             blurred = math.log(4 * np.spacing(abs(end))) - piece.log_length
         u = inwards * max(inwards * u, blurred)
-        edge, inner = problem.masses(density, piece, u + np.array([0, inwards]))
+        logs = problem.log_masses(density, piece, np.array([u, u + inwards]))
+        edge, inner = np.exp(np.minimum(logs, LARGEST))
         # Masses fall outwards as exp(-slope u); where numbers blur, as exp(-u).
         slope = math.log(inner / edge) if 0 < edge < inner else 1.0
         total += 10 * abs(edge / slope - (edge if inwards * u == blurred else 0.0))

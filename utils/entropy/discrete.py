@@ -18,6 +18,7 @@ from utils.arguments import integer, real, real_array, rng
 
 import numpy as np
 from scipy.optimize import linprog
+from scipy.special import logsumexp, softmax
 
 EPSILON = np.finfo(float).eps
 HUGE = 1e300
@@ -337,12 +338,10 @@ def _residual(mean, distance):
 def _on_face(feature, target, log_base, upper):
     """Return the limit of an infinite multiplier: q on the points at the target."""
     log_face = np.where(feature == target, log_base, -np.inf)
-    log_mass, probabilities, _ = _tilt(
-        np.zeros(1), np.zeros((1, len(feature))), log_face
-    )
+    log_mass = float(logsumexp(log_face))
     multiplier = math.inf if upper else -math.inf
     return MaxEntropy(
-        probabilities=probabilities,
+        probabilities=softmax(log_face),
         multipliers=np.array([multiplier]),
         log_partition=float(multiplier * target) if target else log_mass,
         entropy=log_mass,

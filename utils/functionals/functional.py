@@ -214,16 +214,12 @@ def discretize(functional, samples, grid):
 
 def node_lengths(grid):
     """Return the length that each node has: half of the cells beside it."""
-    h = np.diff(grid)
-    return to_nodes(h / 2, h / 2)
+    return np.convolve(np.diff(grid), [0.5, 0.5])
 
 
 def to_nodes(left, right):
     """Add what each cell gives to its left and its right node, shape (n,)."""
-    nodes = np.zeros(len(left) + 1)
-    nodes[:-1] += left
-    nodes[1:] += right
-    return nodes
+    return np.append(left, 0.0) + np.append(0.0, right)
 
 
 def _quadrature(integrand, interval):
@@ -352,13 +348,7 @@ def sample(name, function, grid):
     if isinstance(function, sympy.Basic):
         function = _compile(name, (x,), _check_function(name, function))
     if callable(function):
-        try:
-            function = function(grid)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{name} has no values on the grid: {error}. A callable must take an "
-                "array, as np.sin does, not math.sin."
-            ) from error
+        function = arguments.called(name, function, grid)
     values = arguments.real_array(name, function)
     require(
         values.shape in ((), grid.shape),

@@ -11,8 +11,9 @@ import math
 from utils import arguments
 
 import numpy as np
-from scipy.linalg import LinAlgError, eigvalsh_tridiagonal, solve_banded
+from scipy.linalg import LinAlgError
 
+from .bordered import BorderedSystem
 from .functional import (
     EPSILON,
     Functional,
@@ -168,11 +169,8 @@ def minimize(
     ends = _check_boundary(boundary)
     rtol = check_number("rtol", rtol, above=0)
     max_iter = arguments.integer("max_iter", max_iter)
-    for name, flag in (("descend", descend), ("keep_path", keep_path)):
-        require(
-            isinstance(flag, (bool, np.bool_)),
-            f"{name} is {flag!r:.80}, but must be True or False.",
-        )
+    descend = arguments.boolean("descend", descend)
+    keep_path = arguments.boolean("keep_path", keep_path)
     grid = _make_grid(functional.interval, n, grid)
     problem = _Problem(functionals, targets, grid, ends)
     with np.errstate(all="ignore"):  # outside its domain, L is not a number
@@ -330,10 +328,6 @@ class _Problem:
         slopes, middles = np.diff(samples) / h, self.grid[:-1] + h / 2
         return middles[cells], samples[self.free], slopes[cells]
 
-    def on(self, grid):
-        """Return the same problem on another grid."""
-        return _Problem(self.functionals, self.targets, grid, self.ends)
-
     def values(self, found):
         """Return F + mu.(G - v) as discretized, along straight lines, and its size.
 
@@ -361,11 +355,10 @@ class _Problem:
     def dependent(self, jacobian):
         """Tell whether gradients of constraints are dependent, or one is zero."""
         rows = jacobian / np.sqrt(self.lengths)
-        norms = np.linalg.norm(rows, axis=1)
-        if not np.all(norms):
-            return True
-        rows /= norms[:, None]
-        return np.min(np.linalg.eigvalsh(rows @ rows.T), initial=1.0) < DEPENDENT
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        units = np.where(norms > 0, norms, 1.0)
+        rank = np.linalg.matrix_rank(rows / units, tol=math.sqrt(DEPENDENT))
+        return rank < len(rows)
 
 
 class _Point:
@@ -419,7 +412,7 @@ def _newton(
         slopes = weights @ point.slopes
         residual = float(np.max(np.abs(slopes)) / (scale or 1.0))
         hessian = weights @ point.diagonals, weights @ point.off_diagonals
-        system = _System(hessian, point.jacobian, problem.metric)
+        system = BorderedSystem(hessian, point.jacobian, problem.metric)
         try:
             shift = system.regularize(shift, descend)
             step, change = system.solve(slopes, point.gaps)
@@ -507,115 +500,6 @@ def _penalize(curvature, change, gaps, penalty):
     return penalty if enough else 2 * excess / square
 
 
-class _System:
-    """Newton's equations: H step + Jᵀ change = -slopes, J step = -gaps.
-
-    H is tridiagonal, shape (N, N), and J has a row for each constraint: eliminating the
-    step leaves as many equations as constraints. H is the Hessian plus a multiple of
-    the metric, the `shift`.
-    """
-
-    def __init__(self, hessian, jacobian, metric):
-        self.plain, self.jacobian, self.metric = hessian, jacobian, metric
-
-    def shift_to(self, shift):
-        pairs = zip(self.plain, self.metric, strict=True)
-        self.shifted = diagonal, off_diagonal = [h + shift * m for h, m in pairs]
-        self.bands = np.zeros((3, len(diagonal)))
-        self.bands[1] = diagonal
-        self.bands[0, 1:] = self.bands[2, :-1] = off_diagonal
-        self.columns = self._divide(self.jacobian.T)
-        self.schur = self.jacobian @ self.columns
-
-    def _divide(self, right):
-        return solve_banded((1, 1), self.bands, right, check_finite=False)
-
-    def solve(self, slopes, gaps):
-        direct = self._divide(slopes)
-        change = np.linalg.solve(self.schur, gaps - self.jacobian @ direct)
-        return -direct - self.columns @ change, change
-
-    def curvature(self, step):
-        return step @ _multiply(*self.shifted, step)
-
-    def rounding(self, values):
-        """Return what rounding of y does to the slopes, shape (N,)."""
-        return 4 * EPSILON * _multiply(*map(np.abs, (*self.plain, values)))
-
-    def count_negative(self):
-        """Count negative eigenvalues of H on the null space of J.
-
-        The bordered matrix has as many negative eigenvalues as H and -J H⁻¹ Jᵀ have
-        together (Haynsworth, 1968), and one for each constraint more than H has on the
-        null space (Nocedal and Wright, theorem 16.3).
-        """
-        diagonal, off_diagonal = self.shifted
-        bound = np.max(np.abs(diagonal)) + 2 * np.max(np.abs(off_diagonal), initial=1.0)
-        # With a tolerance this wide they are counted by Sturm's sequence, not computed.
-        negative = eigvalsh_tridiagonal(
-            diagonal,
-            off_diagonal,
-            select="v",
-            select_range=(-bound, 0.0),
-            tol=4 * bound,
-            check_finite=False,
-        )
-        borders = np.sum(np.linalg.eigvalsh(self.schur) > 0)
-        return len(negative) + borders - len(self.jacobian)
-
-    def regularize(self, shift, descend):
-        """Shift H until it is positive where it should be, and return the shift."""
-        least = 1e-6 * (np.max(np.abs(self.plain[0]) / self.metric[0]) or 1.0)
-        for trial in (0.0, *4.0 ** np.arange(20) * max(shift / 4, least)):
-            try:
-                self.shift_to(trial)
-                if not (descend and self.count_negative()):
-                    return trial
-            except LinAlgError:
-                continue
-        raise LinAlgError("no shift makes the Hessian positive")
-
-    def kind(self):
-        """Tell minimum, maximum and saddle apart by the number of negative curvatures.
-
-        Counted in units in which rows have size one. In these, the lowest are of the
-        order of 1 / N², and the scheme is off by that squared.
-        """
-        diagonal, off_diagonal = self.plain
-        size = _multiply(np.abs(diagonal), np.abs(off_diagonal), np.ones(len(diagonal)))
-        root = np.sqrt(np.where(size > 0, size, 1.0))
-        hessian = diagonal / root**2, off_diagonal / (root[1:] * root[:-1])
-        unit = np.ones(len(root)), np.zeros(len(root) - 1)
-        scaled = _System(hessian, self.jacobian / root, unit)
-        zero = 16 * EPSILON + (5 / (len(root) + 1) ** 4 if off_diagonal.any() else 0.0)
-        counts = set()
-        for shift in (zero, -zero):
-            scaled.shift_to(shift)
-            counts.add(scaled.count_negative())
-        if len(counts) == 2:
-            return "degenerate"
-        names = {len(root) - len(self.jacobian): "maximum", 0: "minimum"}
-        return names.get(counts.pop(), "saddle")
-
-    def lowest(self):
-        """Return the direction of least curvature, largest 1, by inverse iteration."""
-        step = np.random.default_rng(0).random(len(self.bands.T))
-        for _ in range(30):
-            step, _ = self.solve(
-                _multiply(*self.metric, step), np.zeros(len(self.jacobian))
-            )
-            step /= np.max(np.abs(step))
-        return step
-
-
-def _multiply(diagonal, off_diagonal, vector):
-    """Multiply a symmetric tridiagonal matrix with a vector."""
-    product = diagonal * vector
-    product[1:] += off_diagonal * vector[:-1]
-    product[:-1] += off_diagonal * vector[1:]
-    return product
-
-
 def _find_error(problem, found, sizes, descend, rtol):
     """Return how far `value` is from its limit on ever finer grids, by three of them.
 
@@ -659,7 +543,8 @@ def _solve_again(problem, found, finer, solve):
     grid, start = (
         np.interp(places, np.arange(cells + 1), v) for v in (found.x, found.y)
     )
-    again, (_, reach) = solve(problem.on(grid), start)
+    same = _Problem(problem.functionals, problem.targets, grid, problem.ends)
+    again, (_, reach) = solve(same, start)
     # A constant moves by rounding, which is small beside the way to it.
     near = 0.2 * np.ptp(found.y) + 1e-6 * reach
     nodes = np.s_[:: 1 + finer]  # a jump does not stay in the middle of its cell
