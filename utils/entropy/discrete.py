@@ -221,12 +221,9 @@ def _newton(gaps, log_base, targets, scale, rtol, multipliers):
         decrement = math.sqrt(max(-mean @ step, 0.0))
         floor = 64 * EPSILON / math.sqrt(max(least, SINGULAR))
         near = met and (decrement <= rtol + floor or decrement > last / 2)
-        moves = math.inf
-        if near or decrement <= floor:
-            moves = np.abs(step @ gaps)[probabilities > 0].max()
         # For a target on the boundary, gaps vanish while multipliers run away: each
         # step divides the probabilities off the face by e. At a solution, it rests.
-        if near and moves < 0.01:
+        if near and np.abs(step @ gaps)[probabilities > 0].max() < 0.01:
             return MaxEntropy(
                 probabilities=probabilities,
                 multipliers=path[-1],
@@ -235,8 +232,6 @@ def _newton(gaps, log_base, targets, scale, rtol, multipliers):
                 residual=_residual(mean, distance),
                 path=np.array(path),
             )
-        if not met and moves < floor:
-            break
         last = decrement
         # Exponents are sums of terms that may be large and cancel.
         noise = 64 * EPSILON * (1 + abs(dual) + np.abs(multipliers) @ distance)

@@ -69,8 +69,8 @@ class Functional:
             f"lagrangian is {self.lagrangian}, which has a kink, but must be twice "
             "differentiable in y and y'.",
         )
-        self.compiled = _compile("lagrangian", (x, Y, SLOPE), expressions)
-        self.density = _compile("lagrangian", (x, Y, SLOPE), self._plain)
+        self._compiled = _compile("lagrangian", (x, Y, SLOPE), expressions)
+        self._density = _compile("lagrangian", (x, Y, SLOPE), self._plain)
 
     def __repr__(self):
         return f"Functional({self.lagrangian}, {self.interval})"
@@ -104,7 +104,7 @@ class Functional:
 
         def density(t):
             places = ("function", function(t)), ("derivative", slope(t))
-            return self.density(t, *(np.float64(arguments.real(*p)) for p in places))
+            return self._density(t, *(np.float64(arguments.real(*p)) for p in places))
 
         return _quadrature(density, self.interval)
 
@@ -162,11 +162,11 @@ class Functional:
         return discretize(self, *self._check_samples(samples, grid))[4:]
 
     @functools.cached_property
-    def bends_by_y(self):
+    def _bends_by_y(self):
         return sympy.simplify(self._second[0]) != 0
 
     @functools.cached_property
-    def bends_by_slope(self):
+    def _bends_by_slope(self):
         return sympy.simplify(self._second[2]) != 0
 
     @staticmethod
@@ -192,12 +192,12 @@ def discretize(functional, samples, grid):
             # Without a y', midpoints would not notice a zigzag, +1, -1, +1, ..., added
             # to y. The trapezoidal rule does, and its Hessian is diagonal.
             lengths, zero = node_lengths(grid), np.zeros(len(grid))
-            tables = functional.compiled(grid, samples, zero)
+            tables = functional._compiled(grid, samples, zero)
             value, by_y, _, by_yy, _, _ = (lengths * table for table in tables)
             sizes = np.sum(np.abs(value)), np.abs(by_y)
             return np.sum(value), sizes[0], by_y, sizes[1], by_yy, np.zeros(len(h))
         middle, mean = (grid[1:] + grid[:-1]) / 2, (samples[1:] + samples[:-1]) / 2
-        tables = functional.compiled(middle, mean, np.diff(samples) / h)
+        tables = functional._compiled(middle, mean, np.diff(samples) / h)
         value, u, p, uu, up, pp = (h * table for table in tables)
     # By the chain rule: a node counts half in the mean, and ∓1 / h in the slope.
     u, p, uu, up, pp = u / 2, p / h, uu / 4, up / h, pp / h**2

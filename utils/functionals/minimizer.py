@@ -280,8 +280,8 @@ def _check_constraints(functional, constraints):
         f"constraints must be on the functional's interval, {functional.interval}.",
     )
     require(
-        any(f.bends_by_slope for f in functionals)
-        or (functional.is_algebraic and any(f.bends_by_y for f in functionals)),
+        any(f._bends_by_slope for f in functionals)
+        or (functional.is_algebraic and any(f._bends_by_y for f in functionals)),
         f"functional has a singular Lagrangian, {functional.lagrangian}: ∂²L/∂y'² is "
         "zero, so that no function, or any, solves the Euler-Lagrange equation. "
         "Without a y', ∂²L/∂y² must not be zero.",
@@ -347,7 +347,7 @@ class _Problem:
             scheme, size = scheme + mu * value, size + abs(mu) * terms
             for share, weight in zip(shares, weights, strict=True):
                 places = found.x[:-1] + share * h, found.y[:-1] + share * rise
-                density = functional.density(*places, rise / h)
+                density = functional._density(*places, rise / h)
                 lines += mu * weight * np.sum(h * density)
         fixed = found.multipliers @ self.targets
         return scheme - fixed, lines - fixed, size
@@ -383,7 +383,7 @@ class _Point:
         self.off_diagonals = off_diagonals[:, free.start : free.stop - 1]
         parts = values, self.slopes, self.diagonals, self.off_diagonals
         self.inside = all(np.isfinite(part).all() for part in parts) and all(
-            np.isfinite(f.density(*problem.at_nodes(samples))).all()
+            np.isfinite(f._density(*problem.at_nodes(samples))).all()
             for f in problem.functionals
         )
 
