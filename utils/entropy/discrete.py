@@ -200,7 +200,7 @@ def _newton(gaps, log_base, targets, scale, rtol, multipliers):
 
     In terms of ``gaps = (f - t) / scale``, shape (m, n), the dual is log Z alone.
     """
-    m, path, last = len(gaps), [], math.inf
+    m, path = len(gaps), []
     rounding = EPSILON * np.abs(targets) / scale
     basis = _independent(gaps, rounding)
     dual, probabilities, top = _tilt(multipliers, gaps, log_base)
@@ -220,7 +220,7 @@ def _newton(gaps, log_base, targets, scale, rtol, multipliers):
         # In units of the spread under p, whatever the features' own.
         decrement = math.sqrt(max(-mean @ step, 0.0))
         floor = 64 * EPSILON / math.sqrt(max(least, SINGULAR))
-        near = met and (decrement <= rtol + floor or decrement > last / 2)
+        near = met and decrement <= rtol + floor
         # For a target on the boundary, gaps vanish while multipliers run away: each
         # step divides the probabilities off the face by e. At a solution, it rests.
         if near and np.abs(step @ gaps)[probabilities > 0].max() < 0.01:
@@ -232,10 +232,10 @@ def _newton(gaps, log_base, targets, scale, rtol, multipliers):
                 residual=_residual(mean, distance),
                 path=np.array(path),
             )
-        last = decrement
-        # Exponents are sums of terms that may be large and cancel.
+        # Exponents are sums of terms that may be large and cancel: near the minimum,
+        # rounding hides the fall.
         noise = 64 * EPSILON * (1 + abs(dual) + np.abs(multipliers) @ distance)
-        point = _backtrack(multipliers, step, dual, mean @ step, noise, gaps, log_base)
+        point = _backtrack(multipliers, step, dual + noise, mean @ step, gaps, log_base)
         if point is None:
             break
         multipliers, dual, probabilities, top = point
@@ -253,19 +253,18 @@ def _newton(gaps, log_base, targets, scale, rtol, multipliers):
     )
 
 
-def _backtrack(multipliers, step, dual, slope, noise, gaps, log_base):
-    """Halve the step until the dual falls by a quarter of what its slope promises.
+def _backtrack(multipliers, step, ceiling, slope, gaps, log_base):
+    """Halve the step until the dual is below a ceiling, as its slope promises.
+
+    A quarter of what it promises will do.
 
     Returns the new multipliers and what `_tilt` has there, or None if there is no such
     step.
     """
-    for halvings in range(60):
-        fraction = 0.5**halvings
+    for fraction in 0.5 ** np.arange(60):
         trial = multipliers + fraction * step
         value, *rest = _tilt(trial, gaps, log_base)
-        # Near the minimum, where whole steps are right, rounding hides the fall.
-        fall = dual - value + (noise if halvings == 0 else 0.0)
-        if fall >= -0.25 * fraction * slope:
+        if value <= ceiling + 0.25 * fraction * slope:
             return trial, value, *rest
     return None
 
