@@ -254,9 +254,9 @@ def _newton(gaps, log_base, targets, scale, rtol, multipliers):
 
 
 def _backtrack(multipliers, step, ceiling, slope, gaps, log_base):
-    """Halve the step until the dual is below a ceiling, as its slope promises.
+    """Halve the step until the dual has fallen enough.
 
-    A quarter of what it promises will do.
+    That is from `ceiling` by a quarter of what its slope promises.
 
     Returns the new multipliers and what `_tilt` has there, or None if there is no such
     step.
