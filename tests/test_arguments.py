@@ -1,5 +1,6 @@
 """Arguments are what they seem, or an error names them."""
 
+import math
 from fractions import Fraction
 
 from utils import arguments
@@ -139,3 +140,9 @@ def test_what_is_no_seed_is_refused_by_name(seed):
     for make in (arguments.rng, arguments.random_state):
         with pytest.raises(ValueError, match=r"^random_state is .*SeedSequence"):
             make("random_state", seed)
+
+
+def test_what_takes_no_array_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"f has no values for an array.* np\.sin"):
+        arguments.called("f", math.sin, np.arange(3.0))
+    np.testing.assert_array_equal(arguments.called("f", np.sqrt, np.ones(3)), 1.0)

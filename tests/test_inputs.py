@@ -894,6 +894,7 @@ CALLS = {
 # Names that take no argument of a user's, or no other than the calls above.
 NO_ARGUMENTS = {
     "arguments.covariance_root": "arrays that have been checked",
+    "arguments.called": "a callable that its callers have checked",
     "arguments.plain_array": "any array will do",
     "checks.Entry": "made by check",
     "checks.Ledger": "made by ledger",

@@ -236,6 +236,23 @@ def covariance_root(name, covariances):
         ) from None
 
 
+def called(name, function, x):
+    """Return what a function gives for an array.
+
+    Raises
+    ------
+    ValueError
+        If it takes none.
+    """
+    try:
+        return function(x)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} has no values for an array: {error}. It must take one, as np.sin "
+            "does, and math.sin does not."
+        ) from error
+
+
 def choice(name, value, choices):
     """Return one of several settings, as it stands in `choices`.
 
