@@ -79,16 +79,6 @@ def test_what_training_reports_is_the_bound_whatever_the_weight(make_model, imag
         assert values == pytest.approx(reports[1][name], rel=1e-5)
 
 
-@pytest.mark.one_backend
-def test_a_large_beta_buys_a_small_kl(make_model, images):
-    kls = []
-    for beta in (0.2, 5.0):
-        model = make_model(beta=beta)
-        model.fit(images, batch_size=16, epochs=40, verbose=0)
-        kls.append(model.evaluate(images, verbose=0, return_dict=True)["kl"])
-    assert kls[1] < 0.5 * kls[0]
-
-
 def test_free_bits_by_hand(make_model, images):
     """Each latent variable counts as so much at least, as a mean over the minibatch."""
     model = make_model(free_bits=0.5, beta=3.0)
@@ -119,23 +109,6 @@ def test_free_bits_without_a_closed_form_are_for_all_variables_together(
     loss = float(model.compute_loss(y_pred=out))
     expected = reconstruction.mean() + 2 * 4.0 * np.log(2)
     assert loss == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.one_backend
-def test_free_bits_keep_variables_awake(images):
-    """A decoder that is hard to reach through: without them, q is the prior."""
-    kls = []
-    for free_bits in (0.0, 1.0):
-        keras.utils.set_random_seed(0)
-        encoder = vae.dense_encoder((4, 4), 2, (8, 8), activation="sigmoid")
-        decoder = vae.dense_decoder(2, (4, 4), (8, 8), activation="sigmoid")
-        model = vae.VAE(encoder, decoder, free_bits=free_bits, seed=0)
-        model.compile(keras.optimizers.Adam(0.02))
-        model.fit(images, batch_size=16, epochs=40, verbose=0)
-        report = model.evaluate(images, verbose=0, return_dict=True)
-        kls.append(report["kl"] / np.log(2))
-    assert kls[0] < 0.05
-    assert kls[1] > 0.3
 
 
 @pytest.mark.parametrize("own", [1.0, 4.0])
