@@ -87,11 +87,7 @@ with strategy.scope():
     )
     rich.compile(keras.optimizers.Adam(5e-3))
 labels = np.eye(3, dtype="float32")[np.arange(4901) % 3]
-losses = rich.fit(train, labels, 100, epochs=2, verbose=0).history["loss"]
-score = vae.log_likelihood(
-    rich, held_out, labels[:1001], num_samples=20, batch_size=500, verbose=0
-)
-saved["rich"] = [*losses, -score.mean]
+saved["rich"] = rich.fit(train, labels, 100, epochs=2, verbose=0).history["loss"]
 print(json.dumps([*reports, saved, sorted(heavy)]))
 """
 
@@ -130,8 +126,8 @@ def test_two_devices_reach_what_one_reaches(answers):
         assert report["best"] == report["least"], "no loss is NaN"
     assert saved["moved"] < 1e-4
     assert saved["betas"] == [1, 1], "the warm-up is not saved, and is over"
-    first, last, score = saved["rich"]  # a flow, a VampPrior and labels
-    assert 20 < score < last < first < 44.4
+    first, last = saved["rich"]  # a flow, a VampPrior and labels
+    assert 20 < last < first < 44.4
     error = (one["standard_error"] ** 2 + two["standard_error"] ** 2) ** 0.5
     assert abs(one["mean"] - two["mean"]) < 3 * error
     assert two["mean"] > -28, "a coin for every pixel scores -44.4"

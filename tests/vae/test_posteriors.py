@@ -98,6 +98,7 @@ def test_the_density_is_that_of_the_noise_over_the_volume(posterior):
     assert float(log_prob[0]) == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.mark.one_backend
 def test_any_z_is_scored_as_a_draw_is(posterior):
     parameters = parameters_of(posterior)
     z, log_prob = draw(posterior, parameters, 50)
@@ -105,6 +106,7 @@ def test_any_z_is_scored_as_a_draw_is(posterior):
     np.testing.assert_allclose(by_z, log_prob, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.one_backend
 def test_each_z_is_scored_under_each_of_several(posterior):
     """As a VampPrior does: z has shape (..., 1, dim), and parameters (K, units)."""
     parameters = parameters_of(posterior, batch=4)
@@ -117,9 +119,8 @@ def test_each_z_is_scored_under_each_of_several(posterior):
         np.testing.assert_allclose(found[..., k], expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("full", marks=pytest.mark.one_backend), "flow"]
-)
+@pytest.mark.one_backend
+@pytest.mark.parametrize("name", ["full", "flow"])
 def test_a_vamp_prior_of_other_posteriors_trains_and_is_drawn_from(
     make_model, name, images
 ):
@@ -148,6 +149,7 @@ def test_the_kl_in_closed_form_is_that_of_the_draws(posterior):
     assert posterior.kl_terms(parameters, vae.MixturePrior(2)) is None
 
 
+@pytest.mark.one_backend
 def test_a_flow_begins_as_its_gaussian():
     flow, gaussian = vae.FlowPosterior(DIM), vae.DiagonalGaussian()
     parameters = parameters_of(flow)

@@ -180,6 +180,7 @@ def integrated(model, log_density, binary):
     return special.logsumexp(log_joint, axis=0)
 
 
+@pytest.mark.one_backend
 def test_the_score_agrees_with_integration(make_model, known):
     prior, log_density, _ = known
     binary = np.random.default_rng(2).integers(0, 2, (3, 4, 4)).astype("float32")
@@ -268,18 +269,6 @@ def test_a_second_layer_that_says_nothing_is_the_first_alone(
         ).reshape(num_samples, -1)
         expected = np.log(num_samples) - special.logsumexp(log_w, axis=0)
         assert double_loss == pytest.approx(expected.mean(), rel=1e-4)
-
-
-@pytest.mark.one_backend
-def test_training_raises_the_bound_and_moves_both_layers(two_layers, images):
-    model = two_layers(num_samples=2)
-    before = [np.copy(w) for w in model.prior.get_weights()]
-    history = model.fit(images, batch_size=16, epochs=30, verbose=0).history
-    assert history["loss"][-1] < history["loss"][0] - 1
-    for old, new in zip(before, model.prior.get_weights(), strict=True):
-        assert not np.allclose(old, new)
-    parts = np.add(history["reconstruction"], history["kl"])
-    assert np.all(parts > history["loss"])  # several draws tighten the bound
 
 
 @pytest.mark.one_backend

@@ -20,7 +20,7 @@ MOST_LINES = 20
 
 @pytest.fixture(scope="module")
 def digits():
-    return make_standin("mnist", {"train": 200}, seed=0)
+    return make_standin("mnist", {"train": 100}, seed=0)
 
 
 @pytest.fixture(autouse=True, scope="module")
