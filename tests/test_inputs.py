@@ -708,15 +708,12 @@ CALLS = {
             "prior": ("object", None),
             "posterior": ("object", None),
             "num_samples": ("count", 2),
-            "beta": SCALE,
             "seed": ("seed", 3),
         },
     ),
-    "vae.VAE, free bits": (
-        lambda free_bits: (
-            vae.VAE(model().encoder, model().decoder, free_bits=free_bits).latent_dim
-        ),
-        {"free_bits": SCALE},
+    "vae.VAE, weights of the KL": (
+        lambda **v: vae.VAE(model().encoder, model().decoder, **v).latent_dim,
+        {"free_bits": SCALE, "beta": SCALE},
     ),
     "vae.VAE.fit": (
         restored(lambda m, x, **v: m.fit(x, verbose=0, **v).history),
@@ -837,7 +834,7 @@ CALLS = {
     ),
     "vae.VampPrior": (
         lambda pseudo_inputs: np.array(vae.VampPrior(pseudo_inputs).pseudo_inputs),
-        {"pseudo_inputs": ("numbers", FLOATS)},
+        {"pseudo_inputs": ("images", BYTES)},
     ),
     "vae.ConditionalPrior": (
         lambda network: vae.ConditionalPrior(network).latent_dim,
@@ -932,6 +929,7 @@ RIGHT = {
         (f"vae.{kind}_decoder", "outputs_per_pixel"): {"float": "2", "bool": "1"}
         for kind in ("dense", "conv")
     },
+    ("vae.VampPrior", "pseudo_inputs"): {"other shape": "that of the model counts"},
     ("plotting.image_grid", "images"): {"other shape": "any shape will do"},
     ("plotting.latent_manifold", "images"): {"other shape": "any shape will do"},
 }

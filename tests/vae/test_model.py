@@ -276,6 +276,15 @@ def test_the_decoder_must_draw_what_the_encoder_sees(images):
             model.fit(np.repeat(images[..., None], 3, axis=-1), verbose=0)
 
 
+@pytest.mark.one_backend
+def test_a_decoder_that_ends_in_a_sigmoid_raises_a_doubt():
+    """As keras.io's does: a Bernoulli would take its output for logits."""
+    z = keras.Input((2,))
+    pixels = keras.layers.Dense(16, "sigmoid")(z)
+    with pytest.warns(UserWarning, match="ends in a sigmoid"):
+        vae.VAE(vae.dense_encoder((16,), 2, (8,)), keras.Model(z, pixels))
+
+
 @pytest.mark.parametrize("make", [vae.dense_decoder, vae.conv_decoder])
 @pytest.mark.one_backend
 def test_a_decoder_of_another_link_raises_a_doubt(make):

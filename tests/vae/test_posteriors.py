@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from scipy import stats
+from scipy import special, stats
 
 DIM = 3
 
@@ -247,12 +247,9 @@ def test_the_ends_of_a_line_are_draws_of_no_noise(make_model, posterior, images)
     np.testing.assert_allclose(found, start, rtol=1e-4, atol=1e-5)
 
 
-def test_several_draws_and_an_own_posterior_train(make_model, images):
-    """Without a closed form, the KL is that of the draws, and the bound the same."""
-    own, usual = (
-        build(make_model, posterior, num_samples=k)
-        for posterior, k in ((Unlike(), 1), (None, 1))
-    )
+def test_an_own_posterior_has_the_kl_of_its_draws(make_model, images):
+    """Without a closed form, and the bound is the same."""
+    own, usual = build(make_model, Unlike()), build(make_model, None)
     usual.set_weights(own.get_weights())
     many = np.repeat(images[:1], 20_000, axis=0)
     reports = [
@@ -269,6 +266,116 @@ def test_several_draws_and_an_own_posterior_train(make_model, images):
         vae.active_units(own, images)
     with pytest.raises(ValueError, match=r"^prior is a VampPrior, .* Unlike"):
         build(make_model, Unlike(), prior=vae.VampPrior(images[:3]))
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("name", ["full", "flow"])
+def test_several_draws_by_hand(make_model, images, name):
+    """The importance-weighted bound from z alone, by `log_prob` and SciPy."""
+    model = build(make_model, MAKE[name](), num_samples=4)
+    out = model(images)
+    parameters = [out[n] for n in model.parameter_names]
+    log_q = ops.convert_to_numpy(model.posterior.log_prob(out["z"], parameters))
+    out = {k: ops.convert_to_numpy(v).astype("float64") for k, v in out.items()}
+    probability = special.expit(out["decoded"])
+    log_w = stats.bernoulli.logpmf(out["x"], probability).sum(axis=(-2, -1))
+    log_w += stats.norm.logpdf(out["z"]).sum(axis=-1) - log_q
+    expected = -special.logsumexp(log_w, axis=0, b=1 / 4).mean()
+    loss = float(model.compute_loss(y_pred=model_output(out)))
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def model_output(out):
+    return {k: ops.convert_to_tensor(v.astype("float32")) for k, v in out.items()}
+
+
+class Fixed(vae.Posterior):
+    """One output of the encoder, and a layer that Keras builds when it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = keras.layers.Dense(DIM, kernel_initializer="identity")
+
+    def sizes(self, latent_dim):
+        return {"mean": latent_dim}
+
+    def draw(self, parameters, noise):
+        log_prob = -0.5 * ops.sum(ops.square(noise) + np.log(2 * np.pi), axis=-1)
+        return self.net(parameters[0]) + noise, log_prob
+
+
+@pytest.mark.one_backend
+def test_a_posterior_of_one_output_and_of_lazy_layers_trains(make_model, images):
+    model = build(make_model, Fixed())
+    before = np.array(model.posterior.net.kernel)
+    model.fit(images, batch_size=16, epochs=2, verbose=0)
+    assert abs(np.array(model.posterior.net.kernel) - before).max() > 1e-4
+    assert np.isfinite(vae.log_likelihood(model, images, num_samples=3, verbose=0).mean)
+
+
+@pytest.mark.one_backend
+def test_each_term_of_a_full_kl_is_of_a_variable_given_those_before_it():
+    """The expected KL of q(z_i|z_<i) to N(0, 1), by regression in closed form."""
+    posterior = vae.FullGaussian()
+    parameters = parameters_of(posterior)
+    terms = ops.convert_to_numpy(posterior.kl_terms(parameters, vae.StandardNormal()))
+    for i, (mean, covariance) in enumerate(gaussians(parameters)):
+        for j in range(DIM):
+            before = covariance[:j, :j]
+            slope = np.linalg.solve(before, covariance[:j, j]) if j else np.zeros(0)
+            explained = slope @ covariance[:j, j]
+            left = covariance[j, j] - explained
+            expected = (left + explained + mean[j] ** 2 - 1 - np.log(left)) / 2
+            assert terms[i, j] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.one_backend
+def test_another_draw_takes_no_closed_form_of_its_base(make_model):
+    class Wide(vae.DiagonalGaussian):
+        def draw(self, parameters, noise):
+            mean, log_var = parameters
+            return super().draw([mean, log_var + 1.0], noise)
+
+    parameters, prior = parameters_of(vae.DiagonalGaussian()), vae.StandardNormal()
+    assert vae.DiagonalGaussian().kl_terms(parameters, prior) is not None
+    assert Wide().kl_terms(parameters, prior) is None
+
+
+@pytest.mark.one_backend
+def test_log_densities_of_another_shape_are_refused_by_name(make_model, images):
+    class Scalar(vae.Bernoulli):
+        def log_prob(self, x, decoded):
+            return ops.sum(super().log_prob(x, decoded))
+
+    class ScalarPrior(vae.Prior):
+        def log_prob(self, z, noise=None, condition=None):
+            return ops.sum(z)
+
+    for settings, name in (
+        ({"likelihood": Scalar()}, "likelihood"),
+        ({"prior": ScalarPrior()}, "prior"),
+    ):
+        model = make_model(**settings)
+        for use in (
+            lambda m: m.evaluate(images, verbose=0),
+            lambda m: vae.log_likelihood(m, images, num_samples=3, verbose=0),
+        ):
+            with pytest.raises(ValueError, match=f"{name} gives log densities of"):
+                use(model)
+
+    class Weighty(vae.Bernoulli):
+        def __init__(self):
+            self.scale = keras.Variable(1.0)
+
+    with pytest.raises(ValueError, match=r"^likelihood has a \w*Variable, scale"):
+        make_model(likelihood=Weighty())
+
+    class Named(vae.DiagonalGaussian):
+        def sizes(self, latent_dim):
+            return {"x": latent_dim, "z": latent_dim}
+
+    with pytest.raises(ValueError, match=r"^posterior names its parameters"):
+        make_model(posterior=Named())
 
 
 @pytest.mark.one_backend

@@ -161,13 +161,19 @@ def test_it_scores_as_scipy_has_it(known):
 
 
 def test_it_draws_from_the_density_that_it_scores(known):
-    prior, _, cdf = known
+    prior, log_density, cdf = known
     condition = np.repeat(CONDITION, 20_000, axis=0)
     z = ops.convert_to_numpy(prior.sample(20_000, 5, condition))
     again = ops.convert_to_numpy(prior.sample(20_000, 5, condition))
     np.testing.assert_array_equal(z, again)
     for axis in (0, 1):
         assert stats.kstest(z[:, axis], cdf(axis)).pvalue > 1e-3
+    # Both axes together: by how often they lie on one side of the middle.
+    grid = np.stack(np.meshgrid(*[np.linspace(-12, 12, 401)] * 2), axis=-1)
+    density = np.exp(log_density(grid)) * (24 / 400) ** 2
+    upper = density[grid.sum(axis=-1) > 0].sum() / density.sum()
+    found = (z.sum(axis=1) > 0).mean()
+    assert abs(found - upper) < 5 * (upper * (1 - upper) / len(z)) ** 0.5 + 0.01
 
 
 def integrated(model, log_density, binary):
@@ -304,6 +310,18 @@ def test_what_is_no_prior_of_this_model_is_refused_by_name(make_model, images):
     vae.VAE(model.encoder, model.decoder, prior=prior)  # the same encoder will do
     with pytest.raises(ValueError, match=r"^prior is a VampPrior of another model"):
         make_model(prior=prior)
+    flows = [vae.FlowPosterior(2) for _ in range(2)]
+    encoder = vae.dense_encoder((4, 4), 2, (8,), posterior=flows[0])
+    prior = vae.VampPrior(images[:5])
+    vae.VAE(encoder, model.decoder, posterior=flows[0], prior=prior)
+    with pytest.raises(ValueError, match=r"^prior is a VampPrior of another model"):
+        vae.VAE(encoder, model.decoder, posterior=flows[1], prior=prior)
+    bright = images[:5].astype("float32")
+    with pytest.raises(ValueError, match=r"^pseudo_inputs runs from"):
+        vae.VampPrior(bright)
+    deep = vae.VampPrior(np.float32([[0.1, 0.2], [0.3, 0.4]]))  # of u, with its encoder
+    prior = vae.HierarchicalPrior(linear(2, 2, 1, 1), linear(2, 2, 1, 1), deep)
+    assert make_model(prior=prior)(images)["log_prior"].shape == (64,)
     for prior in (vae.StandardNormal(), vae.MixturePrior(), vae.VampPrior(images)):
         with pytest.raises(ValueError, match=r"has no latent_dim yet"):
             prior.sample(3)

@@ -9,6 +9,7 @@ from utils.standins import make_standin
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 pytestmark = pytest.mark.one_backend  # what it is made of is tested on others
 
@@ -42,6 +43,29 @@ def test_the_table_leads_to_every_snippet():
     anchors = {kept.sub("", title.lower()).replace(" ", "-") for title in SNIPPETS}
     assert {anchor for _, anchor in rows} == anchors
     assert len(rows) == len(SNIPPETS) == README.count("```python\n")
+
+
+def test_its_own_laws_are_what_they_say(digits):
+    names = {"images": digits.train_images}
+    for title in ("A prior of your own", "A posterior of your own"):
+        exec(compile(SETUP + SNIPPETS[title].split("\n\n\n")[0], title, "exec"), names)
+    prior = names["LaplacePrior"]()
+    prior.join(2, None, None)
+    z = np.array(prior.sample(20_000, 5))
+    assert stats.kstest(z[:, 0], "laplace").pvalue > 1e-3
+    assert abs(np.corrcoef(z.T)[0, 1]) < 5 / len(z) ** 0.5
+    found = np.array(prior.log_prob(z[:9]))
+    np.testing.assert_allclose(
+        found, stats.laplace.logpdf(z[:9]).sum(axis=1), rtol=1e-4
+    )
+    noise = np.random.default_rng(0).normal(size=(20_000, 1, 2)).astype("float32")
+    parameters = [np.float32([[1.0, -2.0]]), np.float32([[0.5, -0.5]])]
+    z, log_prob = map(np.array, names["LaplacePosterior"]().draw(parameters, noise))
+    law = stats.laplace([1.0, -2.0], np.exp([0.5, -0.5]))
+    expected = law.logpdf(z[:, 0]).sum(axis=1)
+    np.testing.assert_allclose(log_prob[:, 0], expected, rtol=1e-3, atol=1e-3)
+    for axis in (0, 1):
+        assert stats.kstest(law.cdf(z[:, 0])[:, axis], "uniform").pvalue > 1e-3
 
 
 @pytest.mark.filterwarnings("ignore:num_samples is 100")

@@ -12,11 +12,12 @@ changed alone. The README of this folder shows how, in snippets that the tests r
 | `posteriors`  | q(z|x): what the encoder's output means                             |
 | `model`       | `VAE`, which puts them together, and its loss                       |
 | `training`    | Keras' methods, with data checked                                   |
-| `data`        | what is checked of them                                             |
+| `data`        | images, labels and streams, checked; minibatches                    |
 | `callbacks`   | what changes while it trains                                        |
 | `evaluation`  | the score, by importance sampling                                   |
 | `backend`     | where TensorFlow, JAX and torch differ                              |
 | `random`      | random numbers                                                      |
+| `speed`       | whether `fast` is there                                             |
 | `fast`        | speed and silence alone; may be deleted                             |
 
 `fast.process` says what importing this package changes of the process.

@@ -269,7 +269,7 @@ class _ImportanceSampler(keras.Model):
     """
 
     def __init__(self, vae, num_samples, rows, seed):
-        super().__init__(name="importance_sampler")
+        super().__init__(name="importance_sampler", autocast=False)
         self.vae, self.num_samples, self.rows = vae, num_samples, rows
         self.seed_generator = generator(seed)
 
@@ -290,7 +290,7 @@ class _ImportanceSampler(keras.Model):
         def sums(slab):
             noise, log_mask = slab
             out = self.vae.draw(parameters, noise, condition)
-            log_w = self.vae.likelihood.log_prob(x, out["decoded"]) + log_mask
+            log_w = self.vae.log_prob(x, out) + log_mask
             log_w += out["log_prior"] - out["log_posterior"]
             return _sums(log_w, 1.0, 1.0)
 

@@ -12,7 +12,7 @@ from .backend import num_devices
 from .likelihoods import Bernoulli, Likelihood
 from .networks import HEAD_NAMES, checked_shapes, is_batch, on_rows, one_condition
 from .posteriors import DiagonalGaussian, Posterior
-from .priors import checked_prior
+from .priors import checked_prior, split_noise
 from .random import generator, normal
 from .training import Training
 
@@ -47,11 +47,12 @@ class VAE(Training, keras.Model):
         bound of eq. (4.24): then ``loss`` lies below ``reconstruction + kl`` by
         what the draws tighten it.
     beta : float
-        Weight of the KL term in training; a `KLWarmUp` climbs to it.
+        Weight of the KL term in training; a `KLWarmUp` climbs to it. (With several
+        draws it must be 1, and a warm-up takes p(z) / q(z|x) to a power.)
     free_bits : float
         Bits per image, as a mean over the minibatch, that training lets each latent
         variable have for nothing; all of them together, where the KL has no closed
-        form.
+        form. With several devices, the mean is over the share of each.
     seed : int, SeedSequence or generator of numpy.random, optional
         Seed of the shuffle, the binarization and the latent noise; fresh entropy
         if left out.
@@ -61,10 +62,10 @@ class VAE(Training, keras.Model):
     ValueError
         If a network's shapes are not known, the encoder does not end in what the
         posterior asks for, or the decoder or the prior does not take what the encoder
-        gives; if `likelihood`, `prior` or `posterior` is none; if conditions differ in
-        shape; if `num_samples` is not a positive integer, `beta` or `free_bits` is no
-        number or negative, `free_bits` has more than one draw beside it, or `seed` is
-        none. By `compile`: if it is given a loss or metrics, as the loss of a VAE is
+        gives; if `likelihood`, `prior` or `posterior` is not one; if conditions differ
+        in shape; if `num_samples` is not a positive integer, `beta` or `free_bits` no
+        number, negative, or not the usual one beside several draws, or `seed` is not
+        one. By `compile`: if it is given a loss or metrics, as the loss of a VAE is
         its bound.
 
     Warns
@@ -101,19 +102,21 @@ class VAE(Training, keras.Model):
         seed=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Neither images nor log densities are rounded; the networks below may be.
+        super().__init__(**{**kwargs, "autocast": False})
         self.encoder, self.decoder = encoder, decoder
         self.likelihood = Bernoulli() if likelihood is None else likelihood
         self.prior = checked_prior(prior)
         self.posterior = DiagonalGaussian() if posterior is None else posterior
         self.num_samples = integer("num_samples", num_samples)
         self.free_bits = real("free_bits", free_bits, least=0)
-        if self.free_bits and self.num_samples > 1:
-            raise ValueError(
-                f"free_bits is {free_bits}, but must be 0 if num_samples is above 1: "
-                "the importance-weighted bound has no KL term."
-            )
         beta = real("beta", beta, least=0)
+        for name, value, usual in (("free_bits", self.free_bits, 0), ("beta", beta, 1)):
+            if self.num_samples > 1 and value != usual:
+                raise ValueError(
+                    f"{name} is {value}, but must be {usual} if num_samples is above "
+                    "1: the importance-weighted bound has no KL term."
+                )
         self.beta = keras.Variable(beta, trainable=False, name="beta")
         self.kl_share = keras.Variable(1.0, trainable=False, name="kl_share")
         self.seed_generator = generator(seed)
@@ -127,8 +130,25 @@ class VAE(Training, keras.Model):
         self.prior.join(self.latent_dim, encoder, self.posterior)
         conditions.append(self.prior.condition_shape)
         self.condition_shape = one_condition(*conditions)
+        self._build_parts()
         # Encoder and decoder are functional models, built when they were made.
         self.built = True
+
+    def _build_parts(self):
+        """Build layers of a part that wait to be called: Keras never calls the part."""
+        parts = (self.likelihood, self.prior, self.posterior)
+        parts = [part for part in parts if isinstance(part, keras.layers.Layer)]
+        for part in parts:
+            part.built = True
+        layers = (layer for part in parts for layer in part._flatten_layers())
+        if not all(layer.built for layer in layers):
+            sizes = self.posterior.sizes(self.latent_dim).values()
+            condition = self.condition_shape
+            self.draw(
+                [ops.zeros((1, units)) for units in sizes],
+                ops.zeros((1, self.noise_dim)),
+                None if condition is None else ops.zeros((1, *condition)),
+            )
 
     def build(self, input_shape):
         pass
@@ -161,14 +181,18 @@ class VAE(Training, keras.Model):
         dict of tensor, shape (..., batch, ...)
             ``z``, ``decoded``, ``log_prior`` and ``log_posterior``, in nats.
         """
-        own, further = noise[..., : self.latent_dim], noise[..., self.latent_dim :]
+        own, further = split_noise(noise, self.latent_dim)
         z, log_posterior = self.posterior.draw(parameters, own)
         return {
             "z": z,
             "decoded": on_rows(self.decoder, z, condition),
-            "log_prior": self.prior.log_prob(z, further, condition),
-            "log_posterior": log_posterior,
+            "log_prior": each("prior", self.prior.log_prob(z, further, condition), z),
+            "log_posterior": each("posterior", log_posterior, z),
         }
+
+    def log_prob(self, x, out):
+        """Log p(x|z) in nats, shape (..., batch), of what `draw` gave."""
+        return each("likelihood", self.likelihood.log_prob(x, out["decoded"]), out["z"])
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -180,7 +204,7 @@ class VAE(Training, keras.Model):
         bound.
         """
         out = y_pred
-        reconstruction = -self.likelihood.log_prob(out["x"], out["decoded"])
+        reconstruction = -self.log_prob(out["x"], out)
         log_ratio = out["log_prior"] - out["log_posterior"]
         parameters = [out[name] for name in self.parameter_names]
         kl_terms = self.posterior.kl_terms(parameters, self.prior)
@@ -234,7 +258,9 @@ class VAE(Training, keras.Model):
     def parameters_of_posterior(self, x, condition=None):
         """Return what the encoder gives for an observation, as a list."""
         takes = len(self.encoder.inputs) == 2
-        return list(self.encoder([x, condition] if takes else x))
+        # A list of one output is what Keras unpacks.
+        outputs = keras.tree.flatten(self.encoder([x, condition] if takes else x))
+        return [ops.cast(output, keras.config.floatx()) for output in outputs]
 
     # --- to look at -----------------------------------------------------------
 
@@ -433,11 +459,15 @@ class VAE(Training, keras.Model):
     # --- to be saved ----------------------------------------------------------
 
     def save_own_variables(self, store):
+        super().save_own_variables(store)
         # Keras leaves it out, and resumed training would use the same noise twice.
         store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
 
     def load_own_variables(self, store):
-        self.seed_generator.state.assign(store["seed_state"])
+        own = dict(store)
+        self.seed_generator.state.assign(own.pop("seed_state"))
+        super().load_own_variables(own)
+        self.kl_share.assign(1.0)  # a warm-up is not the model's
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -466,7 +496,7 @@ def checked_parts(encoder, decoder, likelihood, posterior):
     Raises
     ------
     ValueError
-        If the parts are none, or do not fit together.
+        If a part is not one, or they do not fit together.
 
     Warns
     -----
@@ -489,19 +519,46 @@ def checked_parts(encoder, decoder, likelihood, posterior):
             f"decoder takes latent vectors of shape {latent}, but must take some of "
             "shape (batch, latent_dim)."
         )
+    if not isinstance(likelihood, keras.layers.Layer):
+        for name, value in vars(likelihood).items():
+            if isinstance(value, (keras.Variable, keras.layers.Layer)):
+                raise ValueError(
+                    f"likelihood has a {type(value).__name__}, {name}, that would be "
+                    "neither trained nor saved: derive its class from a layer as "
+                    "well, as class Mine(Likelihood, keras.layers.Layer) is."
+                )
     latent_dim = latent[-1]
-    expected = {k: (None, n) for k, n in posterior.sizes(latent_dim).items()}
-    if not isinstance(given, (tuple, list)) or list(given) != list(expected.values()):
+    taken_names = {"x", "z", "decoded", "log_prior", "log_posterior"}
+    if taken_names & set(posterior.sizes(latent_dim)):
         raise ValueError(
-            f"encoder must end in a list of {len(expected)} outputs, {expected}, as "
-            f"the decoder takes latent vectors of {latent_dim} and the posterior is "
+            f"posterior names its parameters {list(posterior.sizes(latent_dim))}, but "
+            f"must not use {sorted(taken_names)}, which calling a VAE returns as well."
+        )
+    expected = {k: (None, n) for k, n in posterior.sizes(latent_dim).items()}
+    # The shape of one output is a tuple, of several a list, or a tuple of tuples.
+    several = isinstance(given, list) or (
+        isinstance(given, tuple) and isinstance(given[0], tuple)
+    )
+    heads = list(given) if several else [given]
+    if heads != list(expected.values()):
+        raise ValueError(
+            f"encoder must end in a list of {len(expected)} outputs, "
+            f"{', '.join(expected)}, of shapes {list(expected.values())}, as the "
+            f"decoder takes latent vectors of {latent_dim} and the posterior is "
             f"{type(posterior).__name__}; but the shape of its output is {given}. Use "
-            "one latent_dim for both, and build the encoder with this posterior."
+            "one latent_dim for both, no dict, no drawn z, and build the encoder with "
+            "this posterior."
         )
     if not is_batch(drawn):
         raise ValueError(
             "decoder must end in one output, of known shape, but the shape of its "
             f"output is {drawn}."
+        )
+    last = getattr(decoder.layers[-1], "activation", None)
+    if likelihood.link == "logit" and last is keras.activations.sigmoid:
+        warnings.warn(
+            f"decoder ends in a sigmoid, but {likelihood!r} takes logits: drop it.",
+            stacklevel=3,
         )
     names = {layer.name for layer in decoder.layers}
     for link, name in HEAD_NAMES.items():
@@ -512,6 +569,19 @@ def checked_parts(encoder, decoder, likelihood, posterior):
                 stacklevel=3,
             )
     return taken[1:], latent_dim, condition, other_condition
+
+
+def each(name, log_prob, z):
+    """Return log densities, shape (..., batch), if they are one for each draw of z."""
+    given, expected = tuple(log_prob.shape), tuple(z.shape[:-1])
+    if len(given) != len(expected) or any(
+        n != m for n, m in zip(given, expected, strict=True) if None not in (n, m)
+    ):
+        raise ValueError(
+            f"{name} gives log densities of shape {given}, but must give one for each "
+            f"draw and image, shape {expected}: sum over pixels or variables alone."
+        )
+    return log_prob
 
 
 def _log_mean_exp(log_w):

@@ -53,7 +53,7 @@ def dense_encoder(
     ValueError
         If `image_shape` or `hidden_units` is no sequence of positive integers,
         `latent_dim` or `condition_dim` no positive integer, `activation` none that
-        Keras knows, or `posterior` none.
+        Keras knows, or `posterior` is not one.
     """
     image_shape = integers("image_shape", image_shape, at_least=1)
     inputs = keras.Input(image_shape, name="x")
@@ -82,8 +82,9 @@ def dense_decoder(
     hidden_units : sequence of int
         Units of each hidden layer, from the latent vector outwards.
     mean_image : array-like, shape `image_shape`, optional
-        Mean of the training images, in [0, 1]. The output bias starts at its
-        link, so that the untrained decoder already draws the average image.
+        Mean of the training images, in [0, 1]. The output bias starts at it, or at
+        its logit, so that the untrained decoder already draws the average image. (That
+        of `conv_decoder` stays there: a bias for each pixel, which is not learnt.)
     link : {"logit", "identity"}
         What the output is of the mean: its logit, as for a Bernoulli, or the
         mean itself, as for every other likelihood here. With "identity" the
@@ -194,7 +195,7 @@ def conv_decoder(
         As for `dense_decoder`.
     filters : sequence of int
         Channels that each transposed convolution takes, from the latent vector
-        outwards; the last leaves as many as the first filter of the encoder.
+        outwards: each leaves as many as the next takes, the last as many as it took.
     strides : int or sequence of int
         As for `conv_encoder`, from the latent vector outwards.
     outputs_per_pixel, condition_dim
@@ -376,8 +377,8 @@ def checked_shapes(name, network):
         If it is no network of one input or two, or their shapes are not known.
     """
     taken = getattr(network, "input_shape", None)  # unknown of what was never built
-    several = isinstance(taken, list)
-    shapes = taken if several else [taken]
+    several = isinstance(taken, list) or isinstance((taken or [None])[0], tuple)
+    shapes = list(taken) if several else [taken]
     scalar = len(shapes) == 2 and shapes[1] == (None,)  # a class, as a number
     if len(shapes) > 2 or not all(map(is_batch, shapes[: 2 - scalar])):
         raise ValueError(

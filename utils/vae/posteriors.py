@@ -11,7 +11,6 @@ from keras import layers, ops
 from ..arguments import integer, integers
 from .gaussian import gaussian_log_prob, kl_terms, reparameterize
 from .networks import on_rows
-from .priors import StandardNormal
 
 
 class Posterior(layers.Layer):
@@ -23,8 +22,8 @@ class Posterior(layers.Layer):
     are trained and saved with the model, if the class is registered and has its
     settings in ``get_config``.
 
-    The `parameters` of all methods are a list of tensors, shape (batch, units) each,
-    in the order of `sizes`.
+    The `parameters` of all methods are a list of tensors, shape (batch, units) each, in
+    the order of `sizes`.
     """
 
     def __init__(self, **kwargs):
@@ -103,7 +102,8 @@ class DiagonalGaussian(Posterior):
     """Gaussian with independent coordinates, the usual one.
 
     Implements eqs. (4.11) and (4.15). The encoder gives the mean and the logarithm of
-    the variance.
+    the variance. A subclass with another `draw` has no KL in closed form, unless it
+    gives one; `log_prob` and `mean` are to be its own as well.
 
     Notes
     -----
@@ -124,7 +124,8 @@ class DiagonalGaussian(Posterior):
         return parameters[0]
 
     def kl_terms(self, parameters, prior):
-        return kl_terms(*parameters) if type(prior) is StandardNormal else None
+        known = prior.is_standard and type(self).draw is DiagonalGaussian.draw
+        return kl_terms(*parameters) if known else None
 
 
 @keras.saving.register_keras_serializable(package="utils.vae")
@@ -179,7 +180,7 @@ class FullGaussian(Posterior):
 
     def kl_terms(self, parameters, prior):
         """As of `Posterior`; each term is that of a variable, given those before it."""
-        if type(prior) is not StandardNormal:
+        if not prior.is_standard or type(self).draw is not FullGaussian.draw:
             return None
         mean, log_var, below = parameters
         squares = ops.square(self._root(log_var, below))

@@ -8,9 +8,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from ..arguments import integer, real_array
+from ..arguments import integer, plain_array
+from .data import check_images, is_bytes
 from .gaussian import gaussian_log_prob, reparameterize
 from .networks import checked_shapes, is_batch, on_rows, one_condition
+from .posteriors import DiagonalGaussian
 from .random import generator, normal, uniform
 
 
@@ -29,10 +31,13 @@ class Prior(layers.Layer):
         Numbers from N(0, 1) that `log_prob` needs for each z: 0, if it is exact.
     condition_shape : tuple or None
         Shape of the condition that p(z|condition) depends on; None if there is none.
+    is_standard : bool
+        Whether it is N(0, I), to which the KL of Gaussians has a closed form.
     """
 
     latent_dim = None
     noise_dim = 0
+    is_standard = False
     condition_shape = None
 
     def __init__(self, **kwargs):
@@ -106,6 +111,10 @@ class Prior(layers.Layer):
 @keras.saving.register_keras_serializable(package="utils.vae")
 class StandardNormal(Prior):
     """N(0, I), the usual one."""
+
+    @property
+    def is_standard(self):
+        return type(self) is StandardNormal
 
     def log_prob(self, z, noise=None, condition=None):
         return gaussian_log_prob(z, 0.0, 0.0)
@@ -201,13 +210,14 @@ class VampPrior(_Mixture):
     ----------
     pseudo_inputs : array, shape (K, *image_shape)
         Where they start: K training images, bytes or floats. What is learnt of them
-        is free to leave [0, 1].
+        is free to leave [0, 1]. (If the encoder normalizes batches, they are one.)
 
     Raises
     ------
     ValueError
-        If they are not real numbers. By `VAE`: if they are not of the shape of its
-        images, its posterior has no `log_prob`, or the prior is that of another model.
+        If they are no images that a `VAE` could take. By `VAE`: if they are not of the
+        shape of its images, its posterior has no `log_prob`, or the prior is that of
+        another model.
 
     Notes
     -----
@@ -216,13 +226,15 @@ class VampPrior(_Mixture):
 
     def __init__(self, pseudo_inputs, **kwargs):
         super().__init__(**kwargs)
-        is_bytes = getattr(pseudo_inputs, "dtype", None) == "uint8"
-        start = real_array("pseudo_inputs", pseudo_inputs) / (255 if is_bytes else 1)
-        if start.ndim < 2 or not len(start):
+        name = "pseudo_inputs"
+        shape = plain_array(name, pseudo_inputs).shape[1:]
+        start = check_images(pseudo_inputs, shape, any_vector=True, name=name)
+        if not shape:
             raise ValueError(
                 f"pseudo_inputs has shape {start.shape}, but must have (K, "
-                "*image_shape) with K at least 1."
+                "*image_shape)."
             )
+        start = start / 255 if is_bytes(start) else start
         self.num_components = len(start)
         self.logits = np.zeros(len(start), "float32")  # all alike
         self.pseudo_inputs = self.add_weight(
@@ -244,24 +256,31 @@ class VampPrior(_Mixture):
                 f"pseudo_inputs has images of shape {self.pseudo_inputs.shape[1:]}, "
                 f"but the encoder takes {taken[1:]}."
             )
-        if self._model is not None and self._model()[0] is not encoder:
+        if self._model is not None and not self._is_of(encoder, posterior):
             raise ValueError(
-                "prior is a VampPrior of another model, whose encoder it is made of: "
-                "make a new one."
+                "prior is a VampPrior of another model, whose encoder and posterior it "
+                "is made of: make a new one."
             )
         # Behind a function: they are layers of the model, not of this one.
         self._model = lambda: (encoder, posterior)
         try:
             self._log_probs(ops.zeros((1, 1, latent_dim)))
         except NotImplementedError as error:
+            self._model = None
             raise ValueError(
                 "prior is a VampPrior, whose components are posteriors, but "
                 f"{type(posterior).__name__} has no log_prob of any z."
             ) from error
 
+    def _is_of(self, encoder, posterior):
+        own_encoder, own = self._model()
+        alike = type(own) is type(posterior) and not own.variables
+        return own_encoder is encoder and (own is posterior or alike)
+
     def _components(self):
         encoder, posterior = self._model()
-        return posterior, encoder(ops.convert_to_tensor(self.pseudo_inputs))
+        outputs = encoder(ops.convert_to_tensor(self.pseudo_inputs))
+        return posterior, keras.tree.flatten(outputs)
 
     def _log_probs(self, z):
         posterior, parameters = self._components()
@@ -332,20 +351,23 @@ class HierarchicalPrior(Prior):
         )
         conditions = [shapes[name][1] for name in shapes]
         self.condition_shape = one_condition(*conditions, self.prior.condition_shape)
-        self.prior.join(self._dim_of_u, encoder, None)
+        self.prior.join(self._dim_of_u, encoder, DiagonalGaussian())
 
     @property
     def noise_dim(self):
         return self._dim_of_u + self.prior.noise_dim
 
     def log_prob(self, z, noise=None, condition=None):
-        """Estimate log p(z) from one draw of u; its mean is a lower bound."""
+        """Estimate log p(z) from one draw of u; its mean is a lower bound.
+
+        So the KL that a `VAE` reports is an upper bound of that to this prior.
+        """
         if noise is None or noise.shape[-1] != self.noise_dim:
             raise ValueError(
                 f"noise has shape {getattr(noise, 'shape', None)}, but must have (..., "
                 f"{self.noise_dim}): it stands for u."
             )
-        own, further = noise[..., : self._dim_of_u], noise[..., self._dim_of_u :]
+        own, further = split_noise(noise, self._dim_of_u)
         mean, log_var = on_rows(self.encoder, z, condition)
         u = reparameterize(mean, log_var, own)
         log_likelihood = gaussian_log_prob(z, *on_rows(self.decoder, u, condition))
@@ -420,6 +442,12 @@ class ConditionalPrior(Prior):
     def from_config(cls, config):
         network = keras.saving.deserialize_keras_object(config.pop("network"))
         return cls(network, **config)
+
+
+def split_noise(noise, dim):
+    """Return the first `dim` numbers of noise, and the rest, None if there is none."""
+    further = noise[..., dim:]
+    return noise[..., :dim], further if further.shape[-1] else None
 
 
 def checked_prior(prior):

@@ -104,7 +104,11 @@ class Training:
         labels_name = "y" if name == "x" else f"y of {name}"
         if not is_stream(x):
             return self.check_arrays(x, y, name, labels_name)
-        _refuse(labels_name, y)
+        if y is not None:
+            raise ValueError(
+                f"{labels_name} is given, but {name} is a {type(x).__name__}, which "
+                "must hold it: a tf.data set of pairs is tf.data.Dataset.zip((x, y))."
+            )
         first, x = first_batch(x, name)
         parts, batch = self._parts(first, name), f"the first batch of {name}"
         self.check_arrays(*parts, batch, f"y of {batch}")
@@ -250,7 +254,8 @@ class Training:
             with variable_scope(self):
                 self.optimizer.build(self.trainable_variables)
         if fast and isinstance(data, Minibatches) and self.compiled:
-            steps, each = epochs * data.num_batches, hears_minibatches(callbacks)
+            left = epochs - (kwargs.get("initial_epoch") or 0)
+            steps, each = left * data.num_batches, hears_minibatches(callbacks)
             self._loop = fast.device_loop(self, data, steps, each, last=self._loop)
             self._in_blocks = self._loop is not None
         usual = self.steps_per_execution
@@ -362,8 +367,7 @@ class Training:
         Returns
         -------
         dict of ndarray
-            What calling the model gives; of several draws, images come first, and then
-            the draws.
+            What calling the model gives, for all images.
 
         Raises
         ------
@@ -407,7 +411,8 @@ def _refuse(name, value):
     if value is not None:
         raise ValueError(
             f"{name} is given, but this VAE learns from images alone, without labels "
-            "and weights. Labels are for networks that take a condition."
+            "and weights: labels are for networks that take a condition, and weights "
+            "for none."
         )
 
 
