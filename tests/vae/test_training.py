@@ -2,7 +2,6 @@
 
 from utils import vae
 from utils.vae.data import Minibatches
-from utils.vae.training import hears_minibatches
 
 import keras
 import numpy as np
@@ -192,36 +191,6 @@ def test_settings_are_saved(make_model, images, tmp_path):
     assert loaded.evaluate(images, verbose=0) == pytest.approx(
         model.evaluate(images, verbose=0), rel=1e-6
     )
-
-
-def test_who_listens_to_minibatches():
-    calls = keras.callbacks
-
-    class Own(calls.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            pass
-
-    class Heir(Own):
-        pass
-
-    content = [
-        calls.EarlyStopping(),
-        calls.ModelCheckpoint("a.keras"),
-        calls.BackupAndRestore("folder"),
-        calls.LambdaCallback(on_epoch_end=print),
-        vae.KLWarmUp(3),
-    ]
-    assert not hears_minibatches(None)
-    assert not hears_minibatches(content)
-    assert not hears_minibatches(calls.CallbackList(content))
-    for listener in (
-        Heir(),
-        calls.LambdaCallback(on_train_batch_begin=print),
-        calls.ModelCheckpoint("a.keras", save_freq=3),
-        calls.TensorBoard(update_freq="batch"),
-    ):
-        assert hears_minibatches(listener)
-        assert hears_minibatches(calls.CallbackList([*content, listener]))
 
 
 def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(model):

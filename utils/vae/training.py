@@ -22,10 +22,6 @@ COUNTS = {
     "validation_steps": 1,
 }
 
-MINIBATCH_HOOKS = {
-    f"on_{kind}batch_{end}" for kind in ("", "train_") for end in ("begin", "end")
-}
-
 
 class Training:
     """Mix-in of `VAE`: Keras' methods, for images and, if it has them, conditions.
@@ -255,7 +251,7 @@ class Training:
                 self.optimizer.build(self.trainable_variables)
         if fast and isinstance(data, Minibatches) and self.compiled:
             left = epochs - (kwargs.get("initial_epoch") or 0)
-            steps, each = left * data.num_batches, hears_minibatches(callbacks)
+            steps, each = left * data.num_batches, fast.hears_minibatches(callbacks)
             self._loop = fast.device_loop(self, data, steps, each, last=self._loop)
             self._in_blocks = self._loop is not None
         usual = self.steps_per_execution
@@ -438,30 +434,3 @@ def _checked_counts(settings):
         if value is not None and not listed:
             checked[name] = integer(name, value, least=COUNTS[name])
     return checked
-
-
-def hears_minibatches(callbacks):
-    """Tell whether a callback wants to be called at every minibatch.
-
-    Parameters
-    ----------
-    callbacks : callback, list of callbacks, CallbackList or None
-
-    Returns
-    -------
-    bool
-        Keras' own callbacks that act once an epoch are content without.
-    """
-    listed = getattr(callbacks, "callbacks", callbacks) or []
-    return any(map(_hears_minibatches, keras.tree.flatten(listed)))
-
-
-def _hears_minibatches(callback):
-    frequencies = (getattr(callback, f"{n}_freq", False) for n in ("save", "update"))
-    if any(f not in ("epoch", False) for f in frequencies):
-        return True
-    own = vars(callback).keys()  # where LambdaCallback puts what it is given
-    for kind in type(callback).__mro__:
-        if not kind.__module__.startswith("keras."):
-            own |= vars(kind).keys()
-    return not own.isdisjoint(MINIBATCH_HOOKS)

@@ -222,3 +222,33 @@ def test_callbacks_hear_of_every_execution(model, images):
     model.fit(images, batch_size=10, verbose=0, callbacks=[heard])
     assert [batch for batch, _ in ends] == [2, 5, 8]
     assert all(logs == ["kl", "loss", "reconstruction"] for _, logs in ends)
+
+
+def test_who_listens_to_minibatches():
+    calls = keras.callbacks
+
+    class Own(calls.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            pass
+
+    class Heir(Own):
+        pass
+
+    content = [
+        calls.EarlyStopping(),
+        calls.ModelCheckpoint("a.keras"),
+        calls.BackupAndRestore("folder"),
+        calls.LambdaCallback(on_epoch_end=print),
+        vae.KLWarmUp(3),
+    ]
+    assert not loop.hears_minibatches(None)
+    assert not loop.hears_minibatches(content)
+    assert not loop.hears_minibatches(calls.CallbackList(content))
+    for listener in (
+        Heir(),
+        calls.LambdaCallback(on_train_batch_begin=print),
+        calls.ModelCheckpoint("a.keras", save_freq=3),
+        calls.TensorBoard(update_freq="batch"),
+    ):
+        assert loop.hears_minibatches(listener)
+        assert loop.hears_minibatches(calls.CallbackList([*content, listener]))

@@ -10,7 +10,7 @@ Only `utils.vae.speed` knows whether it is there.
 """
 
 from . import process  # noqa: F401 (before anything else imports Keras)
-from .loop import device_loop
+from .loop import device_loop, hears_minibatches
 from .random import normal, uniform
 
-__all__ = ["device_loop", "normal", "uniform"]
+__all__ = ["device_loop", "hears_minibatches", "normal", "uniform"]

@@ -21,6 +21,10 @@ STEPS_WORTH_XLA = 1000
 # a progress bar that moves and for memory that nobody misses.
 BLOCK_STEPS, BLOCK_BYTES = 64, 32 * 2**20
 
+MINIBATCH_HOOKS = {
+    f"on_{kind}batch_{end}" for kind in ("", "train_") for end in ("begin", "end")
+}
+
 
 def device_loop(model, batches, steps, each=False, last=None):
     """Build what trains a model on blocks of minibatches.
@@ -154,3 +158,30 @@ class DeviceLoop:
         if self.on_device is not None:
             return tuple(tf.gather(array, chosen) for array in self.on_device)
         return tuple(tf.constant(array[chosen]) for array in self.batches.arrays)
+
+
+def hears_minibatches(callbacks):
+    """Tell whether a callback wants to be called at every minibatch.
+
+    Parameters
+    ----------
+    callbacks : callback, list of callbacks, CallbackList or None
+
+    Returns
+    -------
+    bool
+        Keras' own callbacks that act once an epoch are content without.
+    """
+    listed = getattr(callbacks, "callbacks", callbacks) or []
+    return any(map(_hears_minibatches, keras.tree.flatten(listed)))
+
+
+def _hears_minibatches(callback):
+    frequencies = (getattr(callback, f"{n}_freq", False) for n in ("save", "update"))
+    if any(f not in ("epoch", False) for f in frequencies):
+        return True
+    own = vars(callback).keys()  # where LambdaCallback puts what it is given
+    for kind in type(callback).__mro__:
+        if not kind.__module__.startswith("keras."):
+            own |= vars(kind).keys()
+    return not own.isdisjoint(MINIBATCH_HOOKS)
