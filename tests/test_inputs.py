@@ -935,17 +935,8 @@ RIGHT = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def uncompiled():
-    """What is asked here are a few numbers of a model: to trace it takes longer."""
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+# A few numbers of a model are asked: to trace it takes longer.
+pytestmark = pytest.mark.usefixtures("uncompiled")
 
 
 def public_names():

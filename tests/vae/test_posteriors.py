@@ -121,10 +121,8 @@ def test_each_z_is_scored_under_each_of_several(posterior):
 
 @pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["full", "flow"])
-def test_a_vamp_prior_of_other_posteriors_trains_and_is_drawn_from(
-    make_model, name, images
-):
-    model = build(make_model, MAKE[name](), prior=vae.VampPrior(images[:5]))
+def test_a_vamp_prior_of_other_posteriors_trains_and_is_drawn_from(name, images):
+    model = build(MAKE[name](), prior=vae.VampPrior(images[:5]))
     losses = model.fit(images, batch_size=16, epochs=5, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     assert np.isfinite(vae.log_likelihood(model, images, num_samples=7, verbose=0).mean)
@@ -171,7 +169,7 @@ def test_a_flow_can_bend():
     assert (gap / error).max() > 20
 
 
-def build(make_model, posterior, **settings):
+def build(posterior, **settings):
     """A model of 4x4 pixels with this posterior, whose z matter."""
     encoder = vae.dense_encoder((4, 4), DIM, (8,), posterior=posterior)
     decoder = vae.dense_decoder(DIM, (4, 4), (8,))
@@ -184,10 +182,10 @@ def build(make_model, posterior, **settings):
 
 
 @pytest.mark.one_backend
-def test_every_posterior_scores_a_model_alike(make_model, posterior):
+def test_every_posterior_scores_a_model_alike(posterior):
     """Log p(x) is the model's: three posteriors agree on it, each with its error."""
     binary = np.random.default_rng(2).integers(0, 2, (3, 4, 4)).astype("float32")
-    model, plain = build(make_model, posterior), build(make_model, None)
+    model, plain = build(posterior), build(None)
     plain.decoder.set_weights(model.decoder.get_weights())
     for m in (model, plain):  # wide, so that no weight is too large
         for head in ("mean", "log_var"):
@@ -203,10 +201,8 @@ def test_every_posterior_scores_a_model_alike(make_model, posterior):
     assert np.all(abs(scores[0].per_image - scores[1].per_image) < 4 * error)
 
 
-def test_training_raises_the_bound_and_all_is_saved(
-    make_model, posterior, images, tmp_path
-):
-    model = build(make_model, posterior)
+def test_training_raises_the_bound_and_all_is_saved(posterior, images, tmp_path):
+    model = build(posterior)
     before = [np.array(v) for v in model.trainable_variables]
     losses = model.fit(images, batch_size=16, epochs=20, verbose=0).history["loss"]
     assert losses[-1] < losses[0] - 0.5
@@ -221,8 +217,8 @@ def test_training_raises_the_bound_and_all_is_saved(
 
 
 @pytest.mark.one_backend
-def test_looking_at_it_works_or_is_refused(make_model, posterior, images):
-    model = build(make_model, posterior)
+def test_looking_at_it_works_or_is_refused(posterior, images):
+    model = build(posterior)
     encoded = model.encode(images)
     assert [a.shape[1] for a in encoded] == list(posterior.sizes(DIM).values())
     assert model.reconstruct(images).shape == images.shape
@@ -238,8 +234,8 @@ def test_looking_at_it_works_or_is_refused(make_model, posterior, images):
 
 @pytest.mark.one_backend
 @pytest.mark.filterwarnings("ignore:decoder ends in logits")
-def test_the_ends_of_a_line_are_draws_of_no_noise(make_model, posterior, images):
-    model = build(make_model, posterior, likelihood=vae.Gaussian(0.1))
+def test_the_ends_of_a_line_are_draws_of_no_noise(posterior, images):
+    model = build(posterior, likelihood=vae.Gaussian(0.1))
     parameters = list(map(ops.convert_to_tensor, model.encode(images[:1])))
     z, _ = posterior.draw(parameters, np.zeros((1, DIM), "float32"))
     start = ops.convert_to_numpy(model.decoder(z))[0]
@@ -247,9 +243,9 @@ def test_the_ends_of_a_line_are_draws_of_no_noise(make_model, posterior, images)
     np.testing.assert_allclose(found, start, rtol=1e-4, atol=1e-5)
 
 
-def test_an_own_posterior_has_the_kl_of_its_draws(make_model, images):
+def test_an_own_posterior_has_the_kl_of_its_draws(images):
     """Without a closed form, and the bound is the same."""
-    own, usual = build(make_model, Unlike()), build(make_model, None)
+    own, usual = build(Unlike()), build(None)
     usual.set_weights(own.get_weights())
     many = np.repeat(images[:1], 20_000, axis=0)
     reports = [
@@ -265,14 +261,14 @@ def test_an_own_posterior_has_the_kl_of_its_draws(make_model, images):
     with pytest.raises(ValueError, match=r"^vae has a Unlike"):
         vae.active_units(own, images)
     with pytest.raises(ValueError, match=r"^prior is a VampPrior, .* Unlike"):
-        build(make_model, Unlike(), prior=vae.VampPrior(images[:3]))
+        build(Unlike(), prior=vae.VampPrior(images[:3]))
 
 
 @pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["full", "flow"])
-def test_several_draws_by_hand(make_model, images, name):
+def test_several_draws_by_hand(images, name):
     """The importance-weighted bound from z alone, by `log_prob` and SciPy."""
-    model = build(make_model, MAKE[name](), num_samples=4)
+    model = build(MAKE[name](), num_samples=4)
     out = model(images)
     parameters = [out[n] for n in model.parameter_names]
     log_q = ops.convert_to_numpy(model.posterior.log_prob(out["z"], parameters))
@@ -305,8 +301,8 @@ class Fixed(vae.Posterior):
 
 
 @pytest.mark.one_backend
-def test_a_posterior_of_one_output_and_of_lazy_layers_trains(make_model, images):
-    model = build(make_model, Fixed())
+def test_a_posterior_of_one_output_and_of_lazy_layers_trains(images):
+    model = build(Fixed())
     before = np.array(model.posterior.net.kernel)
     model.fit(images, batch_size=16, epochs=2, verbose=0)
     assert abs(np.array(model.posterior.net.kernel) - before).max() > 1e-4
@@ -330,7 +326,7 @@ def test_each_term_of_a_full_kl_is_of_a_variable_given_those_before_it():
 
 
 @pytest.mark.one_backend
-def test_another_draw_takes_no_closed_form_of_its_base(make_model):
+def test_another_draw_takes_no_closed_form_of_its_base():
     class Wide(vae.DiagonalGaussian):
         def draw(self, parameters, noise):
             mean, log_var = parameters
@@ -379,7 +375,7 @@ def test_log_densities_of_another_shape_are_refused_by_name(make_model, images):
 
 
 @pytest.mark.one_backend
-def test_what_does_not_fit_is_refused_by_name(make_model, images):
+def test_what_does_not_fit_is_refused_by_name(images):
     for wrong in ("full", vae.FullGaussian):
         with pytest.raises(ValueError, match=r"^posterior is"):
             vae.dense_encoder((4, 4), 2, posterior=wrong)

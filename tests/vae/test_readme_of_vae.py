@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-pytestmark = pytest.mark.one_backend  # what it is made of is tested on others
+# What they are made of is tested on other backends; to trace each takes longer.
+pytestmark = [pytest.mark.one_backend, pytest.mark.usefixtures("uncompiled")]
 
 README = Path(vae.__file__).with_name("README.md").read_text()
 SETUP = re.search(r"```python setup\n(.*?)```", README, re.S)[1]
@@ -22,19 +23,6 @@ MOST_LINES = 20
 @pytest.fixture(scope="module")
 def digits():
     return make_standin("mnist", {"train": 100}, seed=0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def uncompiled():
-    """Each trains a step or two: to trace them takes longer."""
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def test_the_table_leads_to_every_snippet():

@@ -9,8 +9,18 @@ from keras import ops
 
 from ..arguments import boolean, integer, plain_array, real, real_array
 from .backend import num_devices
+from .data import check_images
 from .likelihoods import Bernoulli, Likelihood
-from .networks import HEAD_NAMES, checked_shapes, is_batch, on_rows, one_condition
+from .networks import (
+    HEAD_NAMES,
+    OfParts,
+    checked_shapes,
+    encoded,
+    is_batch,
+    listed,
+    on_rows,
+    one_condition,
+)
 from .posteriors import DiagonalGaussian, Posterior
 from .priors import checked_prior, split_noise
 from .random import generator, normal
@@ -18,7 +28,7 @@ from .training import Training
 
 
 @keras.saving.register_keras_serializable(package="utils.vae")
-class VAE(Training, keras.Model):
+class VAE(OfParts, Training, keras.Model):
     """Variational autoencoder, put together from networks and three objects.
 
     Trained by ``fit(images)`` on the negative ELBO of eq. (4.20), in nats per
@@ -87,6 +97,8 @@ class VAE(Training, keras.Model):
     Source: Kingma and Welling (2014); Burda, Grosse and Salakhutdinov (2016);
     for `beta` Higgins et al. (2017), for `free_bits` Kingma et al. (2016), section 4.
     """
+
+    PARTS = ("encoder", "decoder", "likelihood", "prior", "posterior")
 
     def __init__(
         self,
@@ -257,10 +269,7 @@ class VAE(Training, keras.Model):
 
     def parameters_of_posterior(self, x, condition=None):
         """Return what the encoder gives for an observation, as a list."""
-        takes = len(self.encoder.inputs) == 2
-        # A list of one output is what Keras unpacks.
-        outputs = keras.tree.flatten(self.encoder([x, condition] if takes else x))
-        return [ops.cast(output, keras.config.floatx()) for output in outputs]
+        return encoded(self.encoder, x, condition)
 
     # --- to look at -----------------------------------------------------------
 
@@ -291,7 +300,7 @@ class VAE(Training, keras.Model):
         return self._encode(self.check_arrays(images, labels), batch_size)
 
     def _encode(self, arrays, batch_size):
-        def encoded(part):
+        def parameters(part):
             tensors = [ops.convert_to_tensor(rows) for rows in _rows(arrays, part)]
             images, condition = self.split_inputs(
                 tensors if len(tensors) > 1 else tensors[0]
@@ -299,7 +308,7 @@ class VAE(Training, keras.Model):
             x = self.likelihood.observe(images, self.seed_generator)
             return self.parameters_of_posterior(x, condition)
 
-        return tuple(_in_batches(len(arrays[0]), batch_size, encoded))
+        return tuple(_in_batches(len(arrays[0]), batch_size, parameters))
 
     def sample(
         self, num_samples, *, condition=None, draw=False, seed=None, batch_size=250
@@ -423,11 +432,10 @@ class VAE(Training, keras.Model):
                 f"{name} has shape {image.shape}, but must be one image, of shape "
                 f"{self.image_shape}."
             )
-        return self.check_arrays(image[None], self._any_label(), name)[0]
-
-    def _any_label(self):
-        shape = self.condition_shape
-        return None if shape is None else np.zeros((1, *shape))
+        any_vector = self.likelihood.any_vector
+        return check_images(
+            image[None], self.image_shape, any_vector=any_vector, name=name
+        )
 
     def _condition(self, condition, count):
         """Return one condition for each of `count` images, or None, or refuse it."""
@@ -470,24 +478,13 @@ class VAE(Training, keras.Model):
         self.kl_share.assign(1.0)  # a warm-up is not the model's
 
     def get_config(self):
-        serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
-            **{part: serialize(getattr(self, part)) for part in PARTS},
             "num_samples": self.num_samples,
             "beta": float(ops.convert_to_numpy(self.beta)),
             "free_bits": self.free_bits,
             "seed": self.seed,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        for part in PARTS:
-            config[part] = keras.saving.deserialize_keras_object(config[part])
-        return cls(**config)
-
-
-PARTS = ("encoder", "decoder", "likelihood", "prior", "posterior")
 
 
 def checked_parts(encoder, decoder, likelihood, posterior):
@@ -535,12 +532,7 @@ def checked_parts(encoder, decoder, likelihood, posterior):
             f"must not use {sorted(taken_names)}, which calling a VAE returns as well."
         )
     expected = {k: (None, n) for k, n in posterior.sizes(latent_dim).items()}
-    # The shape of one output is a tuple, of several a list, or a tuple of tuples.
-    several = isinstance(given, list) or (
-        isinstance(given, tuple) and isinstance(given[0], tuple)
-    )
-    heads = list(given) if several else [given]
-    if heads != list(expected.values()):
+    if listed(given) != list(expected.values()):
         raise ValueError(
             f"encoder must end in a list of {len(expected)} outputs, "
             f"{', '.join(expected)}, of shapes {list(expected.values())}, as the "

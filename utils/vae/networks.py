@@ -377,8 +377,7 @@ def checked_shapes(name, network):
         If it is no network of one input or two, or their shapes are not known.
     """
     taken = getattr(network, "input_shape", None)  # unknown of what was never built
-    several = isinstance(taken, list) or isinstance((taken or [None])[0], tuple)
-    shapes = list(taken) if several else [taken]
+    shapes = listed(taken)
     scalar = len(shapes) == 2 and shapes[1] == (None,)  # a class, as a number
     if len(shapes) > 2 or not all(map(is_batch, shapes[: 2 - scalar])):
         raise ValueError(
@@ -389,9 +388,18 @@ def checked_shapes(name, network):
     inputs = [
         keras.KerasTensor(tensor.shape, tensor.dtype) for tensor in network.inputs
     ]
-    outputs = network.compute_output_spec(inputs if several else inputs[0])
+    outputs = network.compute_output_spec(inputs if len(inputs) > 1 else inputs[0])
     given = keras.tree.map_structure(lambda output: output.shape, outputs)
     return shapes[0], shapes[1][1:] if len(shapes) == 2 else None, given
+
+
+def listed(shapes):
+    """Return a list of shapes, of one shape a list as well.
+
+    To Keras several are a list or a tuple of tuples, and one is a tuple of numbers.
+    """
+    several = isinstance(shapes, tuple) and shapes and isinstance(shapes[0], tuple)
+    return list(shapes) if several or isinstance(shapes, list) else [shapes]
 
 
 def is_batch(shape, axes=None):
@@ -437,7 +445,48 @@ def on_rows(network, inputs, condition=None):
     if len(network.inputs) == 2:
         shape = condition.shape[1:]
         condition = ops.broadcast_to(condition, (*axes, *shape))
-        rows = [rows, ops.reshape(condition, (-1, *shape))]
+        condition = ops.reshape(condition, (-1, *shape))
     return keras.tree.map_structure(
-        lambda output: ops.reshape(output, (*axes, *output.shape[1:])), network(rows)
+        lambda output: ops.reshape(output, (*axes, *output.shape[1:])),
+        _called(network, rows, condition),
     )
+
+
+def encoded(encoder, x, condition=None):
+    """Return what an encoder gives, as a list, in full precision.
+
+    Parameters
+    ----------
+    encoder : keras.Model
+        Of one input, or of two, the second of which is the condition.
+    x : tensor, shape (batch, *image_shape)
+    condition : tensor, shape (batch, *condition_shape), optional
+
+    Returns
+    -------
+    list of tensor, shape (batch, units)
+    """
+    # A list of one output is what Keras unpacks.
+    outputs = keras.tree.flatten(_called(encoder, x, condition))
+    return [ops.cast(output, keras.config.floatx()) for output in outputs]
+
+
+def _called(network, inputs, condition):
+    return network([inputs, condition] if len(network.inputs) == 2 else inputs)
+
+
+class OfParts:
+    """Mix-in of what is saved and loaded with the objects that it is made of."""
+
+    PARTS = ()  # names of arguments and attributes
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        parts = {part: serialize(getattr(self, part)) for part in self.PARTS}
+        return {**super().get_config(), **parts}
+
+    @classmethod
+    def from_config(cls, config):
+        for part in cls.PARTS:
+            config[part] = keras.saving.deserialize_keras_object(config[part])
+        return cls(**config)

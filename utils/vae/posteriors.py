@@ -112,10 +112,7 @@ class DiagonalGaussian(Posterior):
 
     def draw(self, parameters, noise):
         mean, log_var = parameters
-        z = reparameterize(mean, log_var, noise)
-        # The noise's density, over the volume that it is stretched to.
-        log_prob = gaussian_log_prob(noise, 0.0, 0.0)
-        return z, log_prob - 0.5 * ops.sum(log_var, axis=-1)
+        return reparameterize(mean, log_var, noise), _stretched(noise, log_var)
 
     def log_prob(self, z, parameters):
         return gaussian_log_prob(z, *parameters)
@@ -164,16 +161,14 @@ class FullGaussian(Posterior):
     def draw(self, parameters, noise):
         mean, log_var, below = parameters
         z = mean + _product(self._root(log_var, below), noise)
-        log_prob = gaussian_log_prob(noise, 0.0, 0.0)
-        return z, log_prob - 0.5 * ops.sum(log_var, axis=-1)
+        return z, _stretched(noise, log_var)
 
     def log_prob(self, z, parameters):
         mean, log_var, below = parameters
         root = self._root(log_var, below)
         identity = ops.broadcast_to(ops.eye(root.shape[-1]), ops.shape(root))
         inverse = ops.solve_triangular(root, identity, lower=True)
-        log_prob = gaussian_log_prob(_product(inverse, z - mean), 0.0, 0.0)
-        return log_prob - 0.5 * ops.sum(log_var, axis=-1)
+        return _stretched(_product(inverse, z - mean), log_var)
 
     def mean(self, parameters):
         return parameters[0]
@@ -186,6 +181,11 @@ class FullGaussian(Posterior):
         squares = ops.square(self._root(log_var, below))
         variances = ops.sum(squares, axis=-1)
         return 0.5 * (variances + ops.square(mean) - 1 - log_var)
+
+
+def _stretched(noise, log_var):
+    """Log density of noise from N(0, I), over the volume that it is stretched to."""
+    return gaussian_log_prob(noise, 0.0, 0.0) - 0.5 * ops.sum(log_var, axis=-1)
 
 
 def _product(matrix, vector):
@@ -276,8 +276,8 @@ class FlowPosterior(Posterior):
         return ops.concatenate(halves, axis=-1), ops.sum(log_scale, axis=-1)
 
     def draw(self, parameters, noise):
-        *gaussian, context = parameters
-        z, log_prob = DiagonalGaussian.draw(self, gaussian, noise)
+        mean, log_var, context = parameters
+        z, log_prob = reparameterize(mean, log_var, noise), _stretched(noise, log_var)
         for i in range(self.num_couplings):
             z, log_det = self._couple(i, z, context)
             log_prob = log_prob - log_det

@@ -11,7 +11,15 @@ from keras import layers, ops
 from ..arguments import integer, plain_array
 from .data import check_images, is_bytes
 from .gaussian import gaussian_log_prob, reparameterize
-from .networks import checked_shapes, is_batch, on_rows, one_condition
+from .networks import (
+    OfParts,
+    checked_shapes,
+    encoded,
+    is_batch,
+    listed,
+    on_rows,
+    one_condition,
+)
 from .posteriors import DiagonalGaussian
 from .random import generator, normal, uniform
 
@@ -279,8 +287,7 @@ class VampPrior(_Mixture):
 
     def _components(self):
         encoder, posterior = self._model()
-        outputs = encoder(ops.convert_to_tensor(self.pseudo_inputs))
-        return posterior, keras.tree.flatten(outputs)
+        return posterior, encoded(encoder, ops.convert_to_tensor(self.pseudo_inputs))
 
     def _log_probs(self, z):
         posterior, parameters = self._components()
@@ -302,7 +309,7 @@ class VampPrior(_Mixture):
 
 
 @keras.saving.register_keras_serializable(package="utils.vae")
-class HierarchicalPrior(Prior):
+class HierarchicalPrior(OfParts, Prior):
     """The integral of p(z|u) p(u) du: a second stochastic layer, or more.
 
     A VAE whose observation is the latent vector of another: its decoder gives p(z|u),
@@ -323,12 +330,14 @@ class HierarchicalPrior(Prior):
     ------
     ValueError
         If either is no network, or does not give what the other takes; if `prior` is
-        none, or one of another number of variables.
+        not one, or one of another number of variables.
 
     Notes
     -----
     Source: Burda, Grosse and Salakhutdinov (2016), section 2 and figure 3.
     """
+
+    PARTS = ("encoder", "decoder", "prior")
 
     def __init__(self, encoder, decoder, prior=None, **kwargs):
         super().__init__(**kwargs)
@@ -338,7 +347,7 @@ class HierarchicalPrior(Prior):
         }
         for name, other in (("encoder", "decoder"), ("decoder", "encoder")):
             taken, given = shapes[other][0], shapes[name][2]
-            if given not in ([taken, taken], (taken, taken)):
+            if listed(given) != [taken, taken]:
                 raise ValueError(
                     f"{name} must end in a mean and a log-variance, each of the "
                     f"shape {taken} that the {other} takes, but its outputs have "
@@ -382,21 +391,9 @@ class HierarchicalPrior(Prior):
         mean, log_var = on_rows(self.decoder, u, condition)
         return reparameterize(mean, log_var, normal(ops.shape(mean), seed))
 
-    def get_config(self):
-        serialize = keras.saving.serialize_keras_object
-        parts = ("encoder", "decoder", "prior")
-        own = {part: serialize(getattr(self, part)) for part in parts}
-        return {**super().get_config(), **own}
-
-    @classmethod
-    def from_config(cls, config):
-        for part in ("encoder", "decoder", "prior"):
-            config[part] = keras.saving.deserialize_keras_object(config[part])
-        return cls(**config)
-
 
 @keras.saving.register_keras_serializable(package="utils.vae")
-class ConditionalPrior(Prior):
+class ConditionalPrior(OfParts, Prior):
     """Gaussian p(z|condition), whose mean and variance a network learns.
 
     Parameters
@@ -415,17 +412,19 @@ class ConditionalPrior(Prior):
     Source: Sohn, Lee and Yan (2015), section 4.1.
     """
 
+    PARTS = ("network",)
+
     def __init__(self, network, **kwargs):
         super().__init__(**kwargs)
         taken, _, given = checked_shapes("network", network)
-        pair = isinstance(given, (list, tuple)) and len(given) == 2
-        if not pair or given[0] != given[1] or not is_batch(given[0], axes=1):
+        heads = listed(given)
+        if len(heads) != 2 or heads[0] != heads[1] or not is_batch(heads[0], axes=1):
             raise ValueError(
                 "network must end in a mean and a log-variance of z, each of shape "
                 f"(batch, latent_dim), but the shape of its output is {given}."
             )
         self.network, self.condition_shape = network, taken[1:]
-        self.latent_dim = given[0][-1]
+        self.latent_dim = heads[0][-1]
 
     def log_prob(self, z, noise=None, condition=None):
         return gaussian_log_prob(z, *self.network(condition))
@@ -433,15 +432,6 @@ class ConditionalPrior(Prior):
     def sample(self, num_samples, seed=None, condition=None):
         mean, log_var = self.network(condition)
         return reparameterize(mean, log_var, normal(ops.shape(mean), seed))
-
-    def get_config(self):
-        network = keras.saving.serialize_keras_object(self.network)
-        return {**super().get_config(), "network": network}
-
-    @classmethod
-    def from_config(cls, config):
-        network = keras.saving.deserialize_keras_object(config.pop("network"))
-        return cls(network, **config)
 
 
 def split_noise(noise, dim):

@@ -126,6 +126,14 @@ class Training:
             )
         return images, others[0] if others and used else None
 
+    def _parts_of_inputs(self, inputs, name):
+        """Return images and labels of what the model is called on."""
+        return (
+            (inputs, None)
+            if self.condition_shape is None
+            else self._parts(inputs, name)
+        )
+
     def _pair(self, data):
         """Make of (images, labels), as Keras unpacks them, the input of the model."""
         if self.condition_shape is None:
@@ -136,10 +144,7 @@ class Training:
     def __call__(self, inputs, *args, **kwargs):
         # Before Keras makes a tensor of them, which no mask survives.
         if not any(map(is_symbolic, keras.tree.flatten(inputs))):
-            paired = self.condition_shape is not None and isinstance(
-                inputs, (tuple, list)
-            )
-            parts = inputs if paired and len(inputs) == 2 else (inputs, None)
+            parts = self._parts_of_inputs(inputs, "images")
             checked = self.check_arrays(*parts)
             arrays = [
                 given if ops.is_tensor(given) else array
@@ -383,8 +388,7 @@ class Training:
         return self._swap_draws(outputs, np.swapaxes)
 
     def _checked_inputs(self, x):
-        parts = (x, None) if self.condition_shape is None else self._parts(x, "x")
-        data = self.check_data(*parts)
+        data = self.check_data(*self._parts_of_inputs(x, "x"))
         if not isinstance(data, tuple):
             return data
         return data if len(data) > 1 else data[0]
