@@ -52,7 +52,7 @@ for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy())
         model.compile(keras.optimizers.Adam(5e-3))
     stop = keras.callbacks.EarlyStopping(patience=10)
     validation = {"validation_data": (held_out,), "validation_batch_size": 100}
-    training = {"epochs": 4, "callbacks": [stop], "verbose": 0, **validation}
+    training = {"epochs": 8, "callbacks": [stop], "verbose": 0, **validation}
     history = model.fit(train, None, 100, **training).history
     score = vae.log_likelihood(model, held_out, num_samples=100, verbose=0)
 
@@ -121,7 +121,7 @@ def test_two_devices_reach_what_one_reaches(answers):
     one, two, saved, *_ = answers
     assert (one["devices"], two["devices"]) == (1, 2)
     assert two["streams"] == 2, "each device draws its own noise"
-    assert one["steps"] == two["steps"] == 200
+    assert one["steps"] == two["steps"] == 400
     for report in (one, two):
         assert report["best"] == report["least"], "no loss is NaN"
     assert saved["moved"] < 1e-4
@@ -134,5 +134,4 @@ def test_two_devices_reach_what_one_reaches(answers):
     for prefix in ("", "val_"):
         parts = two[prefix + "reconstruction"] + two[prefix + "kl"]
         assert two[prefix + "loss"] == pytest.approx(parts, rel=1e-5)
-        # From seed to seed, either ends between 27.3 and 28.7.
-        assert two[prefix + "loss"] == pytest.approx(one[prefix + "loss"], abs=1.0)
+        assert two[prefix + "loss"] == pytest.approx(one[prefix + "loss"], abs=0.6)
