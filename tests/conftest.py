@@ -59,7 +59,7 @@ def closed_figures():
     plt.close("all")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def uncompiled():
     """TensorFlow's functions run as they stand, untraced."""
     import keras

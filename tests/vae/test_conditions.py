@@ -48,9 +48,10 @@ def make():
     return make
 
 
-WHICH = [("encoder", "decoder"), ("decoder",), ("prior",), ("encoder", "prior")]
+WHICH = [("encoder", "decoder"), ("decoder",), ("encoder", "prior")]
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 @pytest.mark.parametrize("which", WHICH, ids=" ".join)
 def test_the_score_agrees_with_integration(make, labels, which):
@@ -103,6 +104,8 @@ def test_it_learns_what_the_label_tells(make, told, labels):
     assert misled > right + 1
 
 
+@pytest.mark.one_backend
+@pytest.mark.usefixtures("uncompiled")
 def test_everything_takes_labels(make, told, labels, tmp_path):
     model = make(which=("encoder", "decoder", "prior"), num_samples=2)
     settings = {"batch_size": 16, "verbose": 0}
@@ -123,18 +126,6 @@ def test_everything_takes_labels(make, told, labels, tmp_path):
     first, second = (m((told, labels)) for m in (model, loaded))
     for name in ("decoded", "log_prior", "log_posterior"):
         np.testing.assert_allclose(first[name], second[name], rtol=1e-4)
-
-
-@pytest.mark.one_backend
-def test_the_two_inputs_stay_together_in_any_order(make, told, labels):
-    """A label that is shuffled apart from its image would teach nothing."""
-    losses = []
-    for y in (labels, labels[np.random.default_rng(1).permutation(64)]):
-        keras.utils.set_random_seed(0)
-        model = make()
-        model.fit(told, y, batch_size=8, epochs=20, verbose=0)
-        losses.append(model.evaluate(told, y, verbose=0, return_dict=True)["loss"])
-    assert losses[0] < losses[1] - 0.5
 
 
 class Pairs(keras.utils.PyDataset):

@@ -84,6 +84,7 @@ class Ramp(vae.Likelihood):
         return 0.01 * ops.sum(decoded, axis=(-2, -1)) - 12_000.0
 
 
+@pytest.mark.one_backend
 def test_sums_of_weights_are_exact_far_below_zero(binary):
     """Weights that differ by a hundredth are told apart 12,000 nats below zero."""
     encoder, decoder = vae.dense_encoder((4, 4), 1, ()), vae.dense_decoder(1, (4, 4))
@@ -124,6 +125,7 @@ def test_an_estimate_that_rests_on_one_draw_is_not_believed(
         assert f"num_samples is {num_samples}" in str(warning.message)
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 def test_weights_that_are_all_zero_leave_nothing_to_believe(binary, make_model):
     model = make_model()
@@ -165,6 +167,7 @@ def test_the_shortfall_is_foretold(narrow, binary):
     assert abs(score.shortfall - missing) < 3 * score.monte_carlo_error
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 @pytest.mark.parametrize("num_samples", [7, 5003])
 def test_any_number_of_samples_is_that_number(model, binary, num_samples):
@@ -179,6 +182,7 @@ def test_any_number_of_samples_is_that_number(model, binary, num_samples):
     assert score.num_samples == num_samples
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 def test_seed_and_text(model, images, monkeypatch):
     first, other = (
@@ -194,6 +198,7 @@ def test_seed_and_text(model, images, monkeypatch):
     assert "64 images, 3 samples each" in str(first)
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 def test_one_image_has_no_spread(model, images):
     with warnings.catch_warnings():
@@ -221,6 +226,7 @@ def test_bad_arguments(model, images, arguments, message):
         vae.log_likelihood(**{"vae": model, "images": images, **arguments})
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 def test_a_data_set_is_refused_and_a_tensor_or_list_is_not(model, images):
     tf = pytest.importorskip("tensorflow")
@@ -269,6 +275,7 @@ def test_active_units_are_those_whose_mean_moves(model, images):
     assert vae.active_units(model, images, threshold=1e6).tolist() == [False, False]
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 def test_a_model_with_several_draws_is_scored_like_one_with_one(make_model, binary):
     model, several = make_model(), make_model(num_samples=3)

@@ -60,6 +60,7 @@ def test_evaluation_samples_too(model, images):
     assert not np.allclose(first, second)
 
 
+@pytest.mark.one_backend
 def test_the_noise_of_the_model_has_the_encoders_standard_deviation(images, make_model):
     model = make_model()
     many = np.repeat(images[:1], 20_000, axis=0)
@@ -166,6 +167,7 @@ def test_no_network_is_given_more_than_a_batch(make_model, images, monkeypatch, 
     assert {len(a) for a in keras.tree.flatten(results)} == {10}
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 @pytest.mark.parametrize("method", IN_BATCHES)
 def test_batches_do_not_show_in_a_picture(make_model, images, method):
@@ -192,6 +194,7 @@ def test_draws_of_a_seed_are_the_same_twice_and_new_in_each_batch(make_model):
     assert np.ptp(noise, axis=0).min() > 0.01
 
 
+@pytest.mark.one_backend
 def test_bytes_and_floats_are_the_ends_of_one_line(make_model, images):
     model = make_model(likelihood=vae.Gaussian(0.1))
     first, second = (
@@ -236,6 +239,7 @@ def test_predict_gives_draws_an_axis_of_their_own(make_model, images, num_sample
         assert out["decoded"].shape == (*draws, 10, 4, 4)
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 def test_flat_images_are_checked_like_others(images):
     flat = images.reshape(64, 16)
@@ -251,6 +255,7 @@ def test_flat_images_are_checked_like_others(images):
             vae.log_likelihood(model, wrong)
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 def test_validation_is_looked_at_once(model, images, monkeypatch):
     """Not at every epoch: floats are looked through from end to end."""
@@ -265,6 +270,7 @@ def test_validation_is_looked_at_once(model, images, monkeypatch):
     assert sorted(names) == ["validation_data", "x"]
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 def test_the_decoder_must_draw_what_the_encoder_sees(images):
     for link, likelihood in (("logit", None), ("identity", vae.Gaussian(0.1))):
@@ -424,6 +430,7 @@ def test_parts_that_do_not_fit_are_refused():
         vae.VAE(encoder, decoder, beta="a")
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 def test_dropout_acts_in_training_and_not_in_evaluation(images):
     encoder = vae.dense_encoder((4, 4), 2, (8,))

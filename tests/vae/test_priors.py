@@ -36,12 +36,14 @@ def log_marginal(z):
     return stats.norm(0, np.hypot(SLOPE, SPREAD)).logpdf(z).sum(axis=-1)
 
 
+@pytest.mark.one_backend
 def test_with_the_exact_posterior_every_draw_gives_the_density():
     z = draw(5, 3, 2)
     found = ops.convert_to_numpy(make_prior().log_prob(z, draw(5, 3, 2)))
     np.testing.assert_allclose(found, log_marginal(z), rtol=1e-4)
 
 
+@pytest.mark.one_backend
 def test_with_another_posterior_the_mean_weight_is_unbiased_and_its_log_is_below():
     z = np.tile(np.float32([0.5, -1.0]), (200_000, 1))
     log_w = ops.convert_to_numpy(make_prior(0.3).log_prob(z, draw(*z.shape)))
@@ -118,13 +120,13 @@ KNOWN = {
 }
 
 
-# On the second backend, one of each kind.
-FIRST_ONLY = {"standard", "two layers"}
+# What is trained, and tried on the second backend: one of each kind.
+KINDS = ["mixture", "vamp", "three layers", "conditional"]
 
 
 @pytest.fixture(
     params=[
-        pytest.param(name, marks=[pytest.mark.one_backend] * (name in FIRST_ONLY))
+        pytest.param(name, marks=[pytest.mark.one_backend] * (name not in KINDS))
         for name in KNOWN
     ]
 )
@@ -212,6 +214,7 @@ def test_the_score_agrees_with_integration(make_model, known):
     assert np.all(np.abs(score.per_image - exact) < 5 * score.per_image_error + 1e-3)
 
 
+@pytest.mark.parametrize("known", KINDS, indirect=True)
 def test_training_moves_all_of_it_and_it_is_saved(make_model, known, images, tmp_path):
     prior, *_ = known
     if isinstance(prior, vae.VampPrior):
@@ -236,6 +239,7 @@ def test_training_moves_all_of_it_and_it_is_saved(make_model, known, images, tmp
     np.testing.assert_allclose(*pictures, rtol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_a_mixture_without_components_apart_is_one_gaussian(make_model, images):
     """So that a VAE with it has the bound of the usual one, up to the draws."""
     prior = vae.MixturePrior(4)
@@ -257,6 +261,7 @@ def two_layers(make_model):
     return make
 
 
+@pytest.mark.one_backend
 def test_a_second_layer_that_says_nothing_is_the_first_alone(
     make_model, two_layers, images
 ):

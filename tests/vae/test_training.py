@@ -29,6 +29,7 @@ def test_the_importance_weighted_loss_by_hand(make_model, images):
     assert float(model.compute_loss(y_pred=out)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 def test_several_draws_differ_and_tighten_the_bound(make_model, images):
     reports, weights = [], make_model().get_weights()
@@ -110,7 +111,7 @@ def test_free_bits_without_a_closed_form_are_for_all_variables_together(
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("own", [1.0, 4.0])
+@pytest.mark.parametrize("own", [pytest.param(1.0, marks=pytest.mark.one_backend), 4.0])
 def test_the_warm_up_climbs_to_the_weight_of_the_model(make_model, images, own):
     model = make_model(beta=own)
 
@@ -178,6 +179,7 @@ def test_wrong_settings_are_refused(make_model, settings, message):
         make_model(**settings)
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 def test_settings_are_saved(make_model, images, tmp_path):
     model = make_model(num_samples=3, likelihood=vae.Gaussian(0.3))
@@ -235,6 +237,7 @@ def test_models_without_a_seed_differ_in_all_that_is_drawn(make_model):
     assert (orders[0] != orders[1]).any()
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.one_backend
 def test_a_split_holds_out_the_last_images_as_keras_does(make_model, images):
     histories, weights = [], []
