@@ -1,6 +1,10 @@
-"""Make the pictures of the README from the figures of the executed lessons.
+"""The pictures of the README and of the site's start page: figures of the lessons.
 
-`make outputs` calls it; a test demands that the pictures are those of the lessons.
+`make outputs` writes those of the README into `notebooks/pictures/`, and a test demands
+that they are those of the lessons. The start page is the top of the README, with the
+first figure of each lesson on its card; what else `make_pictures` makes is on it once
+the README shows it there. On the other pages of the site are the figures of the
+notebooks as they are.
 """
 
 import io
@@ -13,6 +17,12 @@ from .lessons import FOLDER, figures, find_lessons, read_notebooks
 HEIGHT = 400  # of the picture on top, in pixels
 ON_TOP = ["4.14", "4.15", "5.13"]
 THUMBNAIL = (320, 180)  # at most
+
+
+def first_figure(lesson):
+    """Return the first figure of a lesson: its picture as PNG, and its caption."""
+    shown, caption = next(iter(figures(lesson).values()))
+    return shown[0], caption
 
 
 def make_pictures(lessons):
@@ -32,7 +42,7 @@ def make_pictures(lessons):
         own = {
             number: opened(shown[0]) for number, (shown, _) in figures(lesson).items()
         }
-        made[name] = next(iter(own.values())).copy()
+        made[name] = opened(first_figure(lesson)[0])
         made[name].thumbnail(THUMBNAIL)
         found |= own
     parts = [found[number] for number in ON_TOP]

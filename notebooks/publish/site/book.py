@@ -20,7 +20,6 @@ from ..lessons import (
     FOLDER,
     FURTHER,
     NUMBER,
-    figures,
     find_lessons,
     find_pages,
     is_side_road,
@@ -29,6 +28,7 @@ from ..lessons import (
     read_notebooks,
     title,
 )
+from ..pictures import first_figure
 
 # Where it is spoken of, on a page: "(3.4)", "(3.4, 3.6)", "sections 3.4 and 3.6".
 _SEVERAL = rf"{NUMBER}(?:(?:, and|,| and| or| to) {NUMBER})*"
@@ -56,12 +56,6 @@ def find_homes(pages):
         for kind, pattern in DEFINED.items()
         for number in pattern.findall(prose(page))
     }
-
-
-def first_figure(lesson):
-    """Return the first figure of a lesson: its picture as PNG, and its caption."""
-    shown, caption = next(iter(figures(lesson).values()))
-    return shown[0], caption
 
 
 def alt_text(caption):
