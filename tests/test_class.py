@@ -17,14 +17,33 @@ import pytest
 from nbgrader.api import Gradebook
 
 LESSONS = list(find_lessons().values())
-GRADED = LESSONS[1]  # quick, and answers of every form
 OUTSIDE = re.compile(r"""(?:@import|\bimport\b|\bfrom\b|url\()[\s("']*(?:https?:)?//""")
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
+def graded(tmp_path_factory):
+    """A lesson of three exercises that is run at once; `make grades` has the others."""
+    lesson = nbformat.v4.new_notebook()
+    lesson.cells = [nbformat.v4.new_markdown_cell("# 2. A lesson")]
+    for level, answer in (
+        ("★", "def double(x):\n    return 2 * x\n\n\naccept_2_1(double)"),
+        ("★★", "def triple(x):\n    return 3 * x\n\n\naccept_2_2(triple)"),
+        ("★★★", "y = 1\naccept_2_3(lambda x: 4 * x, y)"),
+    ):
+        n = len(level)
+        text = nbformat.v4.new_markdown_cell(f"**Exercise 2.{n} {level}** *Times.*")
+        check = f"def accept_2_{n}(f, y=1):\n    assert f(y) == {n + 1}"
+        solution = nbformat.v4.new_code_cell(answer, metadata={"tags": ["solution"]})
+        lesson.cells += [text, nbformat.v4.new_code_cell(check), solution]
+    path = tmp_path_factory.mktemp("lessons") / "02_graded.ipynb"
+    nbformat.write(lesson, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory, graded):
     folder = tmp_path_factory.mktemp("course")
-    making.build(folder, [GRADED])
+    making.build(folder, [graded])
     return folder
 
 
@@ -216,9 +235,9 @@ def assert_marks(course, lesson, *, only_part=False):
     return expected
 
 
-def test_who_solves_a_part_gets_the_marks_of_that_part(course):
+def test_who_solves_a_part_gets_the_marks_of_that_part(course, graded):
     """What is right counts, what is wrong or untouched does not."""
-    assert_marks(course, GRADED, only_part=True)
+    assert_marks(course, graded, only_part=True)
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
 from utils import vae
+from utils.vae import random, training
+from utils.vae.speed import fast
 
 import keras
 import numpy as np
@@ -8,6 +10,16 @@ import pytest
 @pytest.fixture(autouse=True)
 def seeded_keras():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(params=["as it is", "without fast"])
+def with_and_without_fast(request, monkeypatch):
+    """As if the folder were deleted: `test_backends.py` deletes it, on JAX."""
+    if request.param == "without fast":
+        if not fast:
+            pytest.skip("it is not there")
+        for module in (random, training):
+            monkeypatch.setattr(module, "fast", None)
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 On JAX without `fast`, all tests but those marked `one_backend`, which test what happens
 in NumPy and Python before or after the backend is called, and what they call of it
-other tests call on JAX too. On TensorFlow without `fast`, those of seeds and of
-training that is resumed; on JAX with it, those of what it draws.
+other tests call on JAX too; on JAX with it, those of what it draws. What of it
+TensorFlow uses, the fixture `with_and_without_fast` takes away.
 """
 
 import os
@@ -37,10 +37,10 @@ def without_fast(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run_on_jax(tmp_path_factory):
     cache = str(tmp_path_factory.mktemp("cache"))
 
-    def run(root, backend, *files):
+    def run(root, *files):
         chosen = ["-m", "not slow and not one_backend", *files]
         # Neither several processes nor notebooks, which pyproject.toml asks for.
         without = ["-o", "addopts=", "-p", "no:nbval", "-p", "no:cacheprovider"]
@@ -51,7 +51,7 @@ def run(tmp_path_factory):
         # have in common, such as the step of a small model, is compiled once.
         flags = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
         settings = {
-            "KERAS_BACKEND": backend,
+            "KERAS_BACKEND": "jax",
             "PYTHONPATH": str(root),
             "XLA_FLAGS": flags,
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
@@ -73,19 +73,13 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.one_backend
-def test_on_jax_without_fast(run, without_fast):
-    run(without_fast, "jax", ".")
+def test_on_jax_without_fast(run_on_jax, without_fast):
+    run_on_jax(without_fast, ".")
 
 
 @pytest.mark.one_backend
-def test_on_tensorflow_without_fast(run, without_fast):
-    chosen = "seed or resumed"
-    run(without_fast, "tensorflow", "test_random.py", "test_training.py", "-k", chosen)
-
-
-@pytest.mark.one_backend
-def test_what_fast_draws_on_jax(run):
-    run(ROOT, "jax", "fast")
+def test_what_fast_draws_on_jax(run_on_jax):
+    run_on_jax(ROOT, "fast")
 
 
 @pytest.mark.one_backend

@@ -145,8 +145,8 @@ def streams():
         tf = pytest.importorskip("tensorflow")
         return tf.data.Dataset.from_tensor_slices(arrays).batch(16)
 
-    kinds = {"py dataset": Pairs, "tf.data": dataset}
-    return kinds if keras.backend.backend() == "tensorflow" else {"py dataset": Pairs}
+    tensorflow = keras.backend.backend() == "tensorflow"
+    return {"tf.data": dataset} if tensorflow else {"py dataset": Pairs}
 
 
 @pytest.mark.parametrize("kind", streams())

@@ -41,7 +41,7 @@ rng = np.random.default_rng(0)
 kinds = rng.integers(0, 2, (8, 8, 8)) * 200 + 25
 # In the last minibatch is one image, and for the second device none. Few epochs, as to
 # begin one takes as long as thirty steps.
-train, held_out = (kinds[rng.integers(0, 8, n)].astype("uint8") for n in (9901, 1001))
+train, held_out = (kinds[rng.integers(0, 8, n)].astype("uint8") for n in (9801, 1001))
 reports = []
 for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy()):
     keras.utils.set_random_seed(0)
@@ -49,11 +49,12 @@ for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy())
         model = vae.VAE(
             vae.dense_encoder((8, 8), 4, (32,)), vae.dense_decoder(4, (8, 8), (32,))
         )
-        model.compile(keras.optimizers.Adam(5e-3))
+        rate = keras.optimizers.schedules.CosineDecay(1e-2, 200)
+        model.compile(keras.optimizers.Adam(rate))
     stop = keras.callbacks.EarlyStopping(patience=10)
     validation = {"validation_data": (held_out,), "validation_batch_size": 100}
     training = {"epochs": 4, "callbacks": [stop], "verbose": 0, **validation}
-    history = model.fit(train, None, 100, **training).history
+    history = model.fit(train, None, 200, **training).history
     score = vae.log_likelihood(model, held_out, num_samples=100, verbose=0)
 
     @tf.function
@@ -85,9 +86,9 @@ with strategy.scope():
         posterior=flow,
         prior=vamp,
     )
-    rich.compile(keras.optimizers.Adam(5e-3))
-few, labels = train[:4901], np.eye(3, dtype="float32")[np.arange(4901) % 3]
-saved["rich"] = rich.fit(few, labels, 100, epochs=2, verbose=0).history["loss"]
+    rich.compile(keras.optimizers.Adam(1e-2))
+few, labels = train[:4801], np.eye(3, dtype="float32")[np.arange(4801) % 3]
+saved["rich"] = rich.fit(few, labels, 200, epochs=2, verbose=0).history["loss"]
 print(json.dumps([*reports, saved, sorted(heavy)]))
 """
 
@@ -121,7 +122,7 @@ def test_two_devices_reach_what_one_reaches(answers):
     one, two, saved, *_ = answers
     assert (one["devices"], two["devices"]) == (1, 2)
     assert two["streams"] == 2, "each device draws its own noise"
-    assert one["steps"] == two["steps"] == 400
+    assert one["steps"] == two["steps"] == 200
     for report in (one, two):
         assert report["best"] == report["least"], "no loss is NaN"
     assert saved["moved"] < 1e-4
@@ -131,7 +132,9 @@ def test_two_devices_reach_what_one_reaches(answers):
     error = (one["standard_error"] ** 2 + two["standard_error"] ** 2) ** 0.5
     assert abs(one["mean"] - two["mean"]) < 3 * error
     assert two["mean"] > -28, "a coin for every pixel scores -44.4"
-    for prefix in ("", "val_"):
+    # Binarized anew, an image's loss has a deviation of about 5 nats: the means of 1,001
+    # images differ by 0.24 from run to run, those of an epoch of training by less.
+    for prefix, noise in (("", 0.4), ("val_", 1.0)):
         parts = two[prefix + "reconstruction"] + two[prefix + "kl"]
         assert two[prefix + "loss"] == pytest.approx(parts, rel=1e-5)
-        assert two[prefix + "loss"] == pytest.approx(one[prefix + "loss"], abs=0.6)
+        assert two[prefix + "loss"] == pytest.approx(one[prefix + "loss"], abs=noise)

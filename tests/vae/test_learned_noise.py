@@ -356,6 +356,7 @@ def test_a_basis_from_the_data_starts_as_the_gaussian_of_the_data(pictures):
     np.testing.assert_allclose(actual, density.logpdf(flat), rtol=1e-3)
 
 
+@pytest.mark.one_backend
 def test_samples_have_the_mean_and_the_spread_of_the_density():
     count, decoded = 20_000, draw(*SHAPE).clip(0.3, 0.7)
     many = np.broadcast_to(decoded, (count, *SHAPE))

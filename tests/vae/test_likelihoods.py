@@ -280,6 +280,7 @@ def test_a_categorical_scores_levels_as_scipy_does(num_levels):
     )
 
 
+@pytest.mark.one_backend
 def test_a_categorical_draws_in_proportion():
     logits = np.tile(np.float32([0.0, 1.0, -1.0]), (30_000, 1, 1))
     drawn = ops.convert_to_numpy(vae.Categorical(3).sample(logits, 4)).ravel()

@@ -28,6 +28,7 @@ def test_the_loss_is_summed_over_pixels_and_latents_and_averaged_over_images(
     assert loss == pytest.approx((reconstruction + kl).mean(), rel=1e-5)
 
 
+@pytest.mark.one_backend
 def test_loss_reconstruction_and_kl_add_up_also_over_uneven_batches(model, images):
     history = model.fit(
         images,
@@ -117,6 +118,7 @@ def test_regularization_of_layers_is_part_of_the_loss(images):
     assert extra == pytest.approx((kernel**2).sum(), rel=1e-3)
 
 
+@pytest.mark.one_backend
 def test_samples_and_reconstructions(model, images):
     assert model.sample(7, seed=0).shape == (7, 4, 4)
     np.testing.assert_array_equal(model.sample(3, seed=0), model.sample(3, seed=0))

@@ -8,6 +8,8 @@ import pytest
 from keras import ops
 from scipy import stats
 
+pytestmark = pytest.mark.usefixtures("with_and_without_fast")
+
 
 def uniform(shape, seed):
     return ops.convert_to_numpy(random.uniform(shape, seed))

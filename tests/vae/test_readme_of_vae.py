@@ -22,7 +22,7 @@ MOST_LINES = 20
 
 @pytest.fixture(scope="module")
 def digits():
-    return make_standin("mnist", {"train": 100}, seed=0)
+    return make_standin("mnist", {"train": 40}, seed=0)
 
 
 def test_the_table_leads_to_every_snippet():

@@ -45,6 +45,7 @@ def test_several_draws_differ_and_tighten_the_bound(make_model, images):
     assert reports[1]["loss"] < reports[1]["reconstruction"] + reports[1]["kl"]
 
 
+@pytest.mark.one_backend
 def test_training_on_the_importance_weighted_bound_raises_it(make_model, images):
     model = make_model(num_samples=5)
     history = model.fit(images, batch_size=16, epochs=30, verbose=0).history["loss"]
@@ -254,6 +255,7 @@ def test_a_split_holds_out_the_last_images_as_keras_does(make_model, images):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.usefixtures("with_and_without_fast")
 def test_killed_and_resumed_training_ends_where_uninterrupted_training_does(
     make_model, images, tmp_path
 ):
