@@ -132,7 +132,7 @@ def test_two_devices_reach_what_one_reaches(answers):
     error = (one["standard_error"] ** 2 + two["standard_error"] ** 2) ** 0.5
     assert abs(one["mean"] - two["mean"]) < 3 * error
     assert two["mean"] > -28, "a coin for every pixel scores -44.4"
-    # Binarized anew, an image's loss has a deviation of about 5 nats: the means of 1,001
+    # Binarized anew, an image's loss has a deviation of about 5 nats: means of 1,001
     # images differ by 0.24 from run to run, those of an epoch of training by less.
     for prefix, noise in (("", 0.4), ("val_", 1.0)):
         parts = two[prefix + "reconstruction"] + two[prefix + "kl"]
