@@ -189,6 +189,7 @@ def integrated(model, log_density, binary):
 
 
 @pytest.mark.one_backend
+@pytest.mark.parametrize("known", KINDS, indirect=True)
 def test_the_score_agrees_with_integration(make_model, known):
     prior, log_density, _ = known
     binary = np.random.default_rng(2).integers(0, 2, (3, 4, 4)).astype("float32")
