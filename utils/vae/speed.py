@@ -3,5 +3,6 @@
 import importlib.util
 
 fast = None
-if importlib.util.find_spec(".fast", __package__):
+# With an origin: caches that git leaves behind make a package without one.
+if getattr(importlib.util.find_spec(".fast", __package__), "origin", None):
     from . import fast  # noqa: F401
