@@ -156,7 +156,7 @@ build/lessons/%.ipynb: notebooks/%.ipynb $(SOURCES) build/settings .venv/ready
 
 build/site/index.html: $(EXECUTED) $(SHOWN) build/shown README.md \
   $(wildcard notebooks/publish/site/*.*) notebooks/publish/lessons.py \
-  notebooks/pictures/road.png
+  notebooks/publish/pictures.py notebooks/pictures/road.png
 	@rm -rf build/pages build/site && mkdir -p build/pages/further
 	@cp $(EXECUTED) build/pages/
 	@$(if $(SHOWN),cp $(SHOWN) build/pages/further/)

@@ -550,22 +550,30 @@ def test_code_can_be_copied(visit):
     assert visit.page.locator("div.cell_output button.copybtn").count() == 0
 
 
-# Whether each solution is seen: at first, after a click, and after another.
-FOLDS = """() => [...document.querySelectorAll("details")].map(solution => {
-  const seen = [], code = solution.querySelector("pre");
+# What unfolds each folded cell, and whether its code is seen: at first, after a click,
+# and after another.
+FOLDS = """() => [...document.querySelectorAll("details")].map(folded => {
+  const seen = [], code = folded.querySelector("pre");
+  const prompt = folded.querySelector("summary .collapsed").textContent.trim();
   for (const _ of [1, 2, 3]) {
     seen.push(code.checkVisibility());
-    solution.querySelector("summary").click();
+    folded.querySelector("summary").click();
   }
-  solution.open = false;
-  return seen;
+  folded.open = false;
+  return [prompt, ...seen];
 })"""
 
 
-def test_a_solution_is_folded_until_it_is_asked_for(visit):
+def test_what_is_folded_is_seen_when_it_is_asked_for(visit):
     cells = read(visit.name).cells if visit.name in NOTEBOOKS else []
-    solutions = sum("solution" in cell.metadata.get("tags", []) for cell in cells)
-    assert visit.page.evaluate(FOLDS) == [[False, True, False]] * solutions
+    folded = [set(cell.metadata.get("tags", [])) for cell in cells]
+    prompts = [
+        "Show the solution" if "solution" in tags else "Show the code"
+        for tags in folded
+        if "hide-input" in tags
+    ]
+    expected = [[prompt, False, True, False] for prompt in prompts]
+    assert visit.page.evaluate(FOLDS) == expected
 
 
 # One letter stands for each formula, and one word for all that have its colour in

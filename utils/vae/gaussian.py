@@ -64,7 +64,7 @@ def gaussian_log_prob(x, mean, log_var, axis=-1):
 def gaussian_kl(mean, log_var):
     """KL divergence from N(mean, diag(exp(log_var))) to N(0, I).
 
-    Implements eq. (4.15).
+    Implements eq. (4.14).
 
     Parameters
     ----------

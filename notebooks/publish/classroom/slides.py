@@ -10,6 +10,7 @@ from .assignments import defines_check, relink, tags
 
 LINES = 15  # of text that a slide holds, about
 WIDTH = 92  # characters in a line
+REFERENCES = re.compile(r"^## References", re.M)
 
 
 class Slides(Preprocessor):
@@ -17,22 +18,22 @@ class Slides(Preprocessor):
 
     A heading begins a column. Under it, text is cut between paragraphs into slides
     that hold it, a figure stands alone with its caption, and code with what it prints.
-    Left out: setup, sliders, acceptance checks, solutions and references.
+    Left out: setup, sliders, folded code, acceptance checks, solutions and references.
     """
 
     def preprocess(self, nb, resources):
         cells, begun, last = [], False, None
         for cell, following in zip(nb.cells, [*nb.cells[1:], None], strict=True):
-            heading = cell.source.startswith("## ")
-            begun = begun or heading
-            if heading and cell.source.startswith("## References"):
-                break
+            begun = begun or cell.source.startswith("## ")
             if cell.cell_type == "markdown":
+                cell.source, *references = REFERENCES.split(cell.source)
                 relink(cell, r"\1.slides.html")
                 if following is None or "parameters" not in tags(following):
                     cells += self.pages(cell, last)
+                if references:
+                    break
             elif begun and not self.left_out(cell):
-                if pictures(cell):
+                if pictures(cell) or "hide-input" in tags(cell):
                     cell.metadata["transient"] = {"remove_source": True}
                 cells.append(self.typed(cell, "subslide"))
             last = cell
@@ -42,7 +43,8 @@ class Slides(Preprocessor):
     @staticmethod
     def left_out(cell):
         hidden = {"solution", "remove-output", "parameters"} & set(tags(cell))
-        return hidden or defines_check(cell)
+        silent = "hide-input" in tags(cell) and not cell.outputs
+        return hidden or silent or defines_check(cell)
 
     @staticmethod
     def typed(cell, kind):

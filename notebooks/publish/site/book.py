@@ -336,13 +336,17 @@ def with_side_roads(listed, pages, pathto):
 def prepare_page(app, name, source):
     """Change the source of a page where the site is not the folder of the lessons.
 
-    Links to the README, which is no page, lead to the start page. A lesson has its
-    side road below it in the table of contents; what was not run says so.
+    Links to the README, which is no page, lead to the start page. What unfolds a
+    solution says so. A lesson has its side road below it in the table of contents; a
+    page that was not run says so.
     """
     source[0] = source[0].replace("../README.md)", "index.md)")
     if name not in app.pages:
         return
     page = nbformat.reads(source[0], as_version=4)
+    for cell in page.cells:
+        if "solution" in cell.metadata.get("tags", []):
+            cell.metadata["mystnb"] = {"code_prompt_show": "Show the solution"}
     if is_side_road(name) and not app.tags.has("further"):
         top = page.cells[0]
         top.source = re.sub(r"^# .+", rf"\g<0>\n\n{NOT_RUN}", top.source, count=1)

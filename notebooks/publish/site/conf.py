@@ -20,8 +20,8 @@ extensions = [
 myst_enable_extensions = ["amsmath", "dollarmath"]
 # `make run` has executed them already, side roads too if it gives the tag "further".
 nb_execution_mode = "off"
-nb_code_prompt_show = "Show the solution"  # no other code is folded
-nb_code_prompt_hide = "Hide the solution"
+nb_code_prompt_show = "Show the code"  # of solutions, publish.site.book says so
+nb_code_prompt_hide = "Hide the code"
 myst_heading_anchors = 3
 
 copybutton_selector = "div:not(.output) > div.highlight pre"
