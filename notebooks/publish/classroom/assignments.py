@@ -40,6 +40,11 @@ def relink(cell, lesson):
     cell.source = LESSON.sub(rf"]({lesson}", text)
 
 
+def unfold(cell):
+    cell.metadata.pop("jupyter", None)
+    cell.metadata.tags = []
+
+
 def defines_check(cell):
     return cell.cell_type == "code" and bool(
         re.search(r"^def accept_\d", cell.source, re.M)
@@ -153,6 +158,7 @@ class Assignment(Preprocessor):
                 continue
             if defines_check(cell):
                 number = re.search(r"^def accept_(\w+)\(", cell.source, re.M)[1]
+                unfold(cell)
                 self.mark(cell, f"check_{number}", locked=True)
             cells.append(cell)
         nb.cells = cells
@@ -164,9 +170,8 @@ class Assignment(Preprocessor):
         number = re.match(r"accept_(\w+)\(", test.source)[1]
         answer.outputs, answer.execution_count = [], None
         test.id = f"{cell.id[:50]}-test"
-        for part in answer, test:  # unfolded
-            part.metadata.pop("jupyter", None)
-            part.metadata.tags = []
+        for part in answer, test:
+            unfold(part)
         self.mark(answer, f"answer_{number}", solution=True)
         points = {"grade": True, "points": stars[number]}
         self.mark(test, f"test_{number}", locked=True, **points)
