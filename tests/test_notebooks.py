@@ -235,6 +235,7 @@ def test_every_exercise_has_a_folded_solution_that_is_accepted(name, lesson):
         assert f"Exercise {number} accepted" in "".join(o.text for o in cell.outputs)
         assert "hide-input" in cell.metadata.tags
         assert cell.metadata.jupyter.source_hidden
+        assert cell.metadata.jupyter.outputs_hidden, "what it prints is the answer"
 
 
 def test_links_to_files_lead_somewhere(name, lesson):

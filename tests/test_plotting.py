@@ -85,6 +85,17 @@ def test_scatter_marks_and_names_each_class():
     assert [t.get_text() for t in ax.texts] == ["one", "two"]
 
 
+def test_names_of_classes_in_one_place_do_not_hide_each_other():
+    rng = np.random.default_rng(1)
+    labels = np.arange(600) % 12
+    z = np.concatenate([rng.normal(size=(600, 2)), [[-9, -9], [9, 9]]])
+    ax = plotting.latent_scatter(z, [*labels, 0, 1])
+    places = np.array([t.get_position() for t in ax.texts])
+    distances = np.linalg.norm(places[:, None] - places, axis=-1)
+    assert distances[np.triu_indices(12, 1)].min() > 18 / 14 - 0.05
+    assert np.linalg.norm(places, axis=1).max() < 3  # about where they belong
+
+
 def test_an_ellipse_is_two_standard_deviations_from_its_mean():
     mean, covariance = np.array([[1.0, -2.0]]), np.array([[[2.0, 0.9], [0.9, 1.0]]])
     ax = plotting.gaussian_ellipses(mean, covariance)

@@ -551,12 +551,15 @@ def test_code_can_be_copied(visit):
 
 
 # What unfolds each folded cell, and whether its code is seen: at first, after a click,
-# and after another.
+# and after another. With the code of a solution goes what it prints.
 FOLDS = """() => [...document.querySelectorAll("details")].map(folded => {
   const seen = [], code = folded.querySelector("pre");
+  const output = folded.parentElement.querySelector(":scope > .cell_output");
   const prompt = folded.querySelector("summary .collapsed").textContent.trim();
   for (const _ of [1, 2, 3]) {
     seen.push(code.checkVisibility());
+    if (prompt === "Show the solution" && output.checkVisibility() !== seen.at(-1))
+      seen.push("what it prints");
     folded.querySelector("summary").click();
   }
   folded.open = false;

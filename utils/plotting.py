@@ -22,6 +22,11 @@ from PIL import Image
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+# Tol (2021), "muted" and black: as many as there are digits.
+CLASS_COLORS = (
+    *("#332288", "#DDCC77", "#CC6677", "#117733", "#88CCEE"),
+    *("#882255", "#44AA99", "#999933", "#AA4499", "#000000"),
+)
 
 _notice = ""
 
@@ -166,24 +171,47 @@ def latent_scatter(z, labels, *, title="", ax=None):
         raise ValueError(f"labels are {labels.dtype}, but must be integers or texts.")
     ax = _axes(ax, (7, 6))
     classes = np.unique(labels)
-    # Viridis keeps its order in grey and for the colour-blind; markers help both.
-    colors = plt.get_cmap("viridis")(np.linspace(0, 0.95, len(classes)))
+    colors = CLASS_COLORS
+    if len(classes) > len(colors):
+        colors = plt.get_cmap("viridis")(np.linspace(0, 0.95, len(classes)))
     for index, name in enumerate(classes):
-        points = z[labels == name]
         marker = MARKERS[index % len(MARKERS)]
-        ax.scatter(*points.T, s=12, alpha=0.7, color=colors[index], marker=marker)
-        center = np.median(points, axis=0)
+        points = z[labels == name].T
+        ax.scatter(*points, s=12, alpha=0.6, color=colors[index], marker=marker)
+    centers = [_densest(z[labels == name]) for name in classes]
+    for name, color, place in zip(
+        classes, colors, _apart(centers, np.ptp(z, axis=0).max() / 14), strict=False
+    ):
         ax.annotate(
             str(name),
-            center,
+            place,
             weight="bold",
             size=13,
             ha="center",
             va="center",
-            bbox={"boxstyle": "circle,pad=0.2", "fc": "white", "alpha": 0.8},
+            bbox={"boxstyle": "circle,pad=0.2", "fc": "white", "ec": color, "lw": 2},
         )
     ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
     return set_title(ax, title)
+
+
+def _densest(points, most=500):
+    """The point that has a fifth of the others (of at most `most`) nearest to it."""
+    points = points[:: -(-len(points) // most)]
+    lengths = np.linalg.norm(points[:, None] - points, axis=-1)
+    nearest = np.sort(lengths, axis=1)[:, : 1 + len(points) // 5]
+    return points[nearest.mean(axis=1).argmin()]
+
+
+def _apart(places, distance, rounds=100):
+    """Places, pushed until each pair is about `distance` apart."""
+    places = np.array(places, float)
+    for _ in range(rounds):
+        steps = places[:, None] - places
+        lengths = np.linalg.norm(steps, axis=-1, keepdims=True)
+        short = np.clip(distance - lengths, 0, None) * (lengths > 0)
+        places += (0.15 * short * steps / np.where(lengths, lengths, 1)).sum(axis=1)
+    return places
 
 
 def latent_manifold(images, z1, z2, *, title="", ax=None):

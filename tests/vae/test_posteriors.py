@@ -404,7 +404,7 @@ def test_what_does_not_fit_is_refused_by_name(images):
 
 
 def test_draws_of_the_usual_posterior_are_independent_and_of_its_width():
-    """Reparameterization, eq. (4.11): exp(log_var / 2), and one number for each."""
+    """Reparameterization, eq. (4.7): exp(log_var / 2), and one number for each."""
     parameters = [np.float32([[1.0, -2.0]]), np.float32([[-2.0, 1.0]])]
     noise = np.random.default_rng(0).normal(size=(40_000, 1, 2)).astype("float32")
     z, _ = vae.DiagonalGaussian().draw(parameters, noise)

@@ -128,7 +128,7 @@ def log_likelihood(
 ):
     """Estimate the log-likelihood of images by importance sampling.
 
-    Implements eqs. (4.20) to (4.22): the logarithm of the mean weight
+    Implements eqs. (4.16), (4.17) and (4.23): the logarithm of the mean weight
     p(x|z) p(z) / q(z|x) of draws z from q(z|x). In expectation a lower bound of
     log p(x), never below the ELBO, which a single sample gives; it tightens as
     `num_samples` grows.

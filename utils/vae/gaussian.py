@@ -16,7 +16,7 @@ LOG_2_PI = math.log(2 * math.pi)
 def reparameterize(mean, log_var, noise):
     """Turn noise from N(0, I) into a draw from N(mean, diag(exp(log_var))).
 
-    Implements eq. (4.11).
+    Implements eq. (4.7).
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def gaussian_log_prob(x, mean, log_var, axis=-1):
 def gaussian_kl(mean, log_var):
     """KL divergence from N(mean, diag(exp(log_var))) to N(0, I).
 
-    Implements eq. (4.14).
+    Implements eq. (4.10).
 
     Parameters
     ----------

@@ -123,7 +123,7 @@ class Likelihood:
 class Bernoulli(Likelihood):
     """Independent binary pixels, the decoder's output being their logits.
 
-    Implements eq. (4.16). Build the decoder with ``link="logit"``. Grey values are
+    Implements eq. (4.12). Build the decoder with ``link="logit"``. Grey values are
     probabilities of a white pixel: ``observe`` draws a binary image from them on the
     device, anew at each call (stochastic binarization; Salakhutdinov and Murray,
     2008).
@@ -249,7 +249,7 @@ class Dequantized:
 class Gaussian(Dequantized, Likelihood):
     """Independent Gaussian pixels of one fixed standard deviation.
 
-    Implements eq. (4.15), a density over images in [0, 1] whose mean is the
+    Implements eq. (4.11), a density over images in [0, 1] whose mean is the
     decoder's output: build the decoder with ``link="identity"``.
 
     Parameters

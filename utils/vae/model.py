@@ -31,7 +31,7 @@ from .training import Training
 class VAE(OfParts, Training, keras.Model):
     """Variational autoencoder, put together from networks and three objects.
 
-    Trained by ``fit(images)`` on the negative ELBO of eq. (4.17), in nats per
+    Trained by ``fit(images)`` on the negative ELBO of eq. (4.13), in nats per
     image. ``fit``, ``evaluate`` and callbacks report three numbers: ``loss``,
     and the ``reconstruction`` and ``kl`` that add up to it: the bound, whatever weights
     training has.
@@ -54,7 +54,7 @@ class VAE(OfParts, Training, keras.Model):
         What the encoder's output means; `DiagonalGaussian` if left out.
     num_samples : int
         Latent draws per image. More than one trains on the importance-weighted
-        bound of eq. (4.21): then ``loss`` lies below ``reconstruction + kl`` by
+        bound of eq. (4.17): then ``loss`` lies below ``reconstruction + kl`` by
         what the draws tighten it.
     beta : float
         Weight of the KL term in training; a `KLWarmUp` climbs to it. (With several
@@ -165,7 +165,7 @@ class VAE(OfParts, Training, keras.Model):
     def build(self, input_shape):
         pass
 
-    # --- the model, and the loss of eq. (4.17) --------------------------------
+    # --- the model, and the loss of eq. (4.13) --------------------------------
 
     def call(self, inputs, training=None):
         # Keras tells the networks below of `training`, as the call takes it.
@@ -211,13 +211,13 @@ class VAE(OfParts, Training, keras.Model):
     ):
         """Negative bound of a minibatch, in nats per image.
 
-        Implements eqs. (4.17) and (4.21). In training, what is returned is the
+        Implements eqs. (4.13) and (4.17). In training, what is returned is the
         objective, in which the KL has the weight `beta`; what is reported stays the
         bound.
         """
         out = y_pred
         reconstruction = -self.log_prob(out["x"], out)
-        # With log p(x|z), this is the log w of eq. (4.22).
+        # With log p(x|z), this is the log w of eq. (4.23).
         log_ratio = out["log_prior"] - out["log_posterior"]
         parameters = [out[name] for name in self.parameter_names]
         kl_terms = self.posterior.kl_terms(parameters, self.prior)

@@ -101,7 +101,7 @@ class Posterior(layers.Layer):
 class DiagonalGaussian(Posterior):
     """Gaussian with independent coordinates, the usual one.
 
-    Implements eqs. (4.11) and (4.14). The encoder gives the mean and the logarithm of
+    Implements eqs. (4.7) and (4.10). The encoder gives the mean and the logarithm of
     the variance. A subclass with another `draw` has no KL in closed form, unless it
     gives one; `log_prob` and `mean` are to be its own as well.
 
