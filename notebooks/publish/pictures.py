@@ -15,7 +15,7 @@ from PIL import Image
 from .lessons import FOLDER, figures, find_lessons, read_notebooks
 
 HEIGHT = 400  # of the picture on top, in pixels
-ON_TOP = ["4.10", "5.13"]
+ON_TOP = ["4.10", "5.8"]
 THUMBNAIL = (320, 180)  # at most
 
 
