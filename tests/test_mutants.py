@@ -43,6 +43,12 @@ def run(folder, *arguments):
     assert ended.returncode == 1, ended.stdout[-3000:] + ended.stderr[-1000:]
 
 
+def test_every_fault_names_one_place_that_is_there():
+    for mutant in MUTANTS:
+        text = (ROOT / mutant["file"]).read_text()
+        assert text.count(mutant["original"]) == 1, mutant["fault_is"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant["fault_is"])
 def test_a_planted_fault_is_caught(mutant, tmp_path):
