@@ -19,6 +19,7 @@ from pathlib import Path
 from utils import vae
 from utils.datasets import load_mnist
 
+import house_numbers
 import keras
 import numpy as np
 import posts
@@ -191,6 +192,11 @@ def table(record):
     lines += [
         "",
         posts.table([r for r in record if r["experiment"] in posts.POSTS]),
+    ]
+    pages = [r for r in record if r["experiment"] in house_numbers.PAGES]
+    if pages:
+        lines.append(house_numbers.table(pages))
+    lines += [
         f"{computer['cores']} cores, {computer['processor']}. Settings and every other "
         "number are in [results.json](tests/benchmarks/results.json).",
     ]
@@ -234,8 +240,9 @@ def main():
     arguments = parser.parse_args()
     mnist = training.real(load_mnist())
     record = json.loads(RECORD.read_text()) if RECORD.exists() else []
-    for name in arguments.names or [*EXPERIMENTS, *posts.POSTS]:
-        plan = {**EXPERIMENTS, **posts.POSTS}[name]
+    plans = {**EXPERIMENTS, **posts.POSTS, **house_numbers.PAGES}
+    for name in arguments.names or plans:
+        plan = plans[name]
         for seed in getattr(plan, "seeds", (0,)):
             key = name, seed, settings_of(plan)
             if any((r["experiment"], r["seed"], r["settings"]) == key for r in record):
@@ -243,6 +250,8 @@ def main():
             folder = ROOT / "build" / "results"
             if name in posts.POSTS:
                 result = posts.run(name, folder / name, seed)
+            elif name in house_numbers.PAGES:
+                result = house_numbers.run(name, seed)
             elif arguments.validation:
                 mixed = np.random.default_rng(0).permutation(mnist.train_images)
                 folder = folder / "validation"
