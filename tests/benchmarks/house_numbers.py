@@ -25,14 +25,12 @@ LAST = "three = [judge("  # the cell that holds this is the last to run
 class Page:
     """Settings of the lesson that are replaced, and the seeds."""
 
-    title: str
     seeds: tuple
     settings: dict
 
 
 PAGES = {
     "house-numbers": Page(
-        "shapes 60 epochs (the lesson: 30), coupling 15 (6), textures 12 (6)",
         seeds=(5, 6, 7),
         settings={"shape_epochs": 60, "coupling_epochs": 15, "texture_epochs": 12},
     ),
@@ -57,16 +55,14 @@ def run(name, seed):
             keras.utils.set_random_seed(seed)
         if LAST in cell.source:
             break
-    nats, errors = names["on_test"], {}
-    bits = {model: names["bits_of"](values) for model, values in nats.items()}
+    bits = {model: names["bits_of"](nats) for model, nats in names["on_test"].items()}
     *rivals, ours = bits
-    for model in rivals:
-        errors[model] = names["mean_and_error"](bits[model] - bits[ours])
+    gains = {m: names["mean_and_error"](bits[m] - bits[ours]) for m in rivals}
     return {
         "experiment": name,
         "seed": seed,
         "bits": {model: float(values.mean()) for model, values in bits.items()},
-        "gains": {model: [float(v) for v in pair] for model, pair in errors.items()},
+        "gains": {model: [float(v) for v in pair] for model, pair in gains.items()},
         "frechet": [float(distance) for distance, _ in names["three"]],
         "recognised": [float(share) for _, share in names["three"]],
         "recognised_real": float(names["recognised"]),
